@@ -1,0 +1,1 @@
+"""The running service: event loop, sockets, time and signals."""

@@ -1,0 +1,1 @@
+"""Drift and anomaly detectors: pure computation, no I/O, no clock."""

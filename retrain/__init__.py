@@ -1,0 +1,1 @@
+"""Retraining: long blocking work, run as a child process."""

@@ -1,0 +1,1 @@
+"""How a model reaches its service: one module per deployer."""
