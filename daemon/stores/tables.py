@@ -37,7 +37,10 @@ models = Table(
     metadata,
     Column("model", String, primary_key=True),
     Column("task", String),  # binary, multiclass or regression; null while unknown
-    Column("state", String, nullable=False),
+    Column("state", String, nullable=False),  # derived by ``versions.settle``
+    Column("learning", Boolean, nullable=False, server_default=text("true")),  # has no reference yet
+    Column("watching", Boolean, nullable=False, server_default=text("false")),  # a new version is on probation
+    Column("held", Text),  # what a person has to see to before anything happens by itself again
     Column("version", String),  # the version in service
     Column("rows", BigInteger, nullable=False, server_default="0"),  # distinct predictions so far
     Column("first_ts", Float),
@@ -172,7 +175,9 @@ jobs = Table(
     Column("alarm", BigInteger),
     Column("since_row", BigInteger),
     Column("cutoff", Float),
-    Column("version", String),
+    Column("version", String),  # the version to make
+    Column("champion", String),  # the version it is compared with
+    Column("by", String),  # who asked for it
     Column("stage", String),
     Column("progress", Float),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -193,6 +198,7 @@ jobs = Table(
         sqlite_where=text("state in ('queued', 'running')"),
         postgresql_where=text("state in ('queued', 'running')"),
     ),
+    Index("jobs_model", "model", "id"),
 )
 
 versions = Table(
@@ -200,13 +206,16 @@ versions = Table(
     metadata,
     Column("model", String, primary_key=True),
     Column("version", String, primary_key=True),
-    Column("state", String, nullable=False),  # candidate, champion, retired, rejected or awaiting (approval)
+    Column("state", String, nullable=False),  # see versions.VersionState
+    Column("reason", String),  # why it is in that state
+    Column("by", String),  # who put it there
     Column("origin", String, nullable=False),  # trained or external
     Column("path", String),
     Column("hash", String),
     Column("job", BigInteger),
     Column("created", Float, nullable=False),
     Column("promoted", Float),
+    Column("adopted", Float),  # when the pipeline took over its reference
     Column("retired", Float),
     Column("from_row", BigInteger),
     Column("previous", String),
@@ -218,6 +227,14 @@ versions = Table(
         unique=True,
         sqlite_where=text("state = 'champion'"),
         postgresql_where=text("state = 'champion'"),
+    ),
+    # one deployment under way a model
+    Index(
+        "versions_one_deploying",
+        "model",
+        unique=True,
+        sqlite_where=text("state = 'deploying'"),
+        postgresql_where=text("state = 'deploying'"),
     ),
 )
 
