@@ -1,0 +1,116 @@
+"""The fixed law of one stream: how often each signal fell into each of its bins."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.bins import FIRST_BIN, INVALID_BIN, MISSING, NEW, Bins, bins_from_dict, learn_bins
+from detectors.columns import Columns, Stream
+from detectors.correlation import correlation_time
+
+__all__ = ["FIRST_BIN", "INVALID_BIN", "MISSING", "NEW", "Reference"]
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What the rows of one stream looked like when all was well.
+
+    ``counts[s, b]`` is how many of the ``rows`` rows had signal s in bin b, padded with zeros to ``width`` bins.
+    ``temper[s]`` is what a row's evidence is worth beside that of an independent row, between 0 and 1.
+    """
+
+    stream: Stream
+    signals: tuple[str, ...]
+    bins: tuple[Bins, ...]
+    counts: NDArray[np.int64]
+    rows: int
+    temper: NDArray[np.float64]
+
+    @classmethod
+    def learn(cls, columns: Columns, *, bins: int = 20, categories: int = 20) -> "Reference":
+        """Learn from ``columns``, in their order. Raises ValueError where there is no row or no signal.
+
+        A number gets about ``bins`` bins (one for each value where it has no more values than that), a category one for
+        each of its ``categories`` most frequent values.
+        """
+        if not len(columns):
+            raise ValueError(f"a reference needs at least one row, and there is none of stream {columns.stream}")
+        if not columns.values:
+            raise ValueError(f"a reference needs at least one signal, and stream {columns.stream} has none")
+        signals = tuple(columns.values)
+        learned = tuple(learn_bins(columns.values[name], bins=bins, categories=categories) for name in signals)
+        width = max(one.width for one in learned)
+        counts = np.zeros((len(signals), width), dtype=np.int64)
+        temper = np.ones(len(signals))
+        for s, (name, one) in enumerate(zip(signals, learned, strict=True)):
+            codes = one.encode(columns.values[name])
+            counts[s] = np.bincount(codes, minlength=width)
+            temper[s] = 1 / max(correlation_time(score) for score in _scores(codes, one, counts[s]))
+        return cls(columns.stream, signals, learned, counts, len(columns), temper)
+
+    @property
+    def width(self) -> int:
+        """Number of bins B of the widest signal."""
+        return int(self.counts.shape[1])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """``number`` or ``category``, for each signal."""
+        return tuple(one.kind for one in self.bins)
+
+    def labels(self, signal: str) -> list[str]:
+        """What a person reads for each bin of ``signal``."""
+        return self.bins[self.signals.index(signal)].labels()
+
+    def encode(self, columns: Columns) -> NDArray[np.int16]:
+        """The bin of every value: n rows by S signals. A signal that ``columns`` lacks is missing in every row."""
+        # one row of memory for each signal: each is written in one go, and what follows reads it in any order
+        codes = np.zeros((len(self.signals), len(columns)), dtype=np.int16)
+        for s, (name, one) in enumerate(zip(self.signals, self.bins, strict=True)):
+            column = columns.values.get(name)
+            if column is not None:
+                codes[s] = one.encode(column)
+        return codes.T
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for msgpack."""
+        return {
+            "version": VERSION,
+            "stream": str(self.stream),
+            "signals": list(self.signals),
+            "bins": [one.to_dict() for one in self.bins],
+            "counts": [row[: one.width].tolist() for row, one in zip(self.counts, self.bins, strict=True)],
+            "rows": self.rows,
+            "temper": self.temper.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Reference":
+        """The reverse of ``to_dict``. Raises ValueError where it was written by another version."""
+        if data.get("version") != VERSION:
+            raise ValueError(f"reference of version {data.get('version')}, this is version {VERSION}: learn it again")
+        bins = tuple(bins_from_dict(one) for one in data["bins"])
+        counts = np.zeros((len(bins), max(one.width for one in bins)), dtype=np.int64)
+        for s, row in enumerate(data["counts"]):
+            counts[s, : len(row)] = row
+        return cls(
+            Stream(data["stream"]),
+            tuple(data["signals"]),
+            bins,
+            counts,
+            int(data["rows"]),
+            np.array(data["temper"], dtype=np.float64),
+        )
+
+
+def _scores(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    """Series whose correlation stands for that of the evidence: for a number its rank, for a category each value."""
+    if bins.kind == "number":
+        share = np.cumsum(counts) - counts / 2
+        return [share[codes], (codes < FIRST_BIN).astype(np.float64)]
+    frequent = np.argsort(-counts)[:3]
+    return [(codes == b).astype(np.float64) for b in frequent]
