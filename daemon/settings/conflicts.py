@@ -1,0 +1,58 @@
+"""Settings that are right one by one and wrong together."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from daemon.settings.errors import Problem
+from daemon.settings.names import DELIMITER, MODELS, PREFIX
+from daemon.settings.service import Settings
+from daemon.settings.tunables import ModelSettings
+
+
+def conflicts(settings: Settings) -> Iterator[Problem]:
+    """What is wrong between the settings, for the daemon and for each model."""
+    if not is_loopback(settings.http_host) and settings.api_token is None:
+        hint = "set DRIFTD_API_TOKEN (or DRIFTD_API_TOKEN_FILE) to listen on any other"
+        yield Problem("DRIFTD_HTTP_HOST", settings.http_host, "a loopback address such as 127.0.0.1", hint)
+    yield from _slack(settings)
+    if settings.limits.decompressed_mb < settings.limits.body_mb:
+        at_least = f"at least DRIFTD_LIMITS__BODY_MB ({settings.limits.body_mb})"
+        yield Problem("DRIFTD_LIMITS__DECOMPRESSED_MB", str(settings.limits.decompressed_mb), at_least)
+    yield from _model(settings, PREFIX)
+    for key, model in settings.models.items():
+        of_all = {problem.hint for problem in _model(settings, PREFIX)}
+        prefix = DELIMITER.join([PREFIX + MODELS.upper(), key.upper(), ""])
+        yield from (problem for problem in _model(model, prefix) if problem.hint not in of_all)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+def _slack(settings: Settings) -> Iterator[Problem]:
+    if settings.slack_webhook_url and settings.slack_bot_token:
+        hint = "alerts go out by DRIFTD_SLACK_WEBHOOK_URL or by DRIFTD_SLACK_BOT_TOKEN: set one of the two"
+        yield Problem("DRIFTD_SLACK_WEBHOOK_URL", None, "", hint)
+    if settings.slack_bot_token and not settings.slack_channel:
+        yield Problem("DRIFTD_SLACK_CHANNEL", None, "the channel for DRIFTD_SLACK_BOT_TOKEN", "it is not set")
+    if settings.slack_app_token and not settings.slack_bot_token:
+        yield Problem("DRIFTD_SLACK_BOT_TOKEN", None, "set beside DRIFTD_SLACK_APP_TOKEN", "it is not set")
+
+
+def _model(model: ModelSettings, prefix: str) -> Iterator[Problem]:
+    needs = (
+        (model.retrain.trainer == "command" and not model.retrain.command, "RETRAIN__COMMAND", 'the trainer "command"'),
+        (
+            model.deploy.deployer == "command" and not model.deploy.command,
+            "DEPLOY__COMMAND",
+            'the deployer "command"',
+        ),
+        (model.deploy.deployer == "webhook" and not model.deploy.url, "DEPLOY__URL", 'the deployer "webhook"'),
+    )
+    for missing, variable, wanted_by in needs:
+        if missing:
+            yield Problem(prefix + variable, None, "", f"is not set, and {wanted_by} needs it")
