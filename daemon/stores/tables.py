@@ -72,7 +72,8 @@ waiting = Table(
     metadata,
     Column("model", String, primary_key=True),
     Column("partition", String, primary_key=True),
-    Column("first", BigInteger, primary_key=True),  # the number of its first entry
+    Column("first", BigInteger, primary_key=True),  # chunks are applied in this order
+    Column("rows", BigInteger, nullable=False),  # the model's row count when it was written
     Column("data", LargeBinary, nullable=False),
 )
 

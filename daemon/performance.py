@@ -1,0 +1,64 @@
+"""Real performance over the latest labelled rows, with an interval."""
+
+from collections import deque
+from collections.abc import Iterable
+from math import isfinite, sqrt
+from statistics import NormalDist
+from typing import Any
+
+from daemon.tasks import Task
+
+CONFIDENCE = 0.95
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+
+class Performance:
+    """Accuracy of classes, mean absolute error of numbers, over the last ``rows`` labelled predictions."""
+
+    def __init__(self, rows: int = 2_000) -> None:
+        self._errors: deque[float] = deque(maxlen=rows)
+
+    def add(self, errors: Iterable[float]) -> None:
+        """Further errors; what is missing or invalid does not count."""
+        self._errors.extend(error for error in errors if isfinite(error))
+
+    def clear(self) -> None:
+        """Begin again, for another version."""
+        self._errors.clear()
+
+    def report(self, task: Task, reference: float | None) -> dict[str, Any] | None:
+        """Metric, value, interval of 95 % and the reference's value; None where nothing is labelled yet.
+
+        The interval is Wilson's (1927) for a proportion and the normal one for a mean, both for independent rows.
+        ``reference`` is the mean error of the reference.
+        """
+        count = len(self._errors)
+        if not count:
+            return None
+        mean = sum(self._errors) / count
+        if task is Task.REGRESSION:
+            spread = sqrt(sum((error - mean) ** 2 for error in self._errors) / max(count - 1, 1) / count)
+            low, high = max(0.0, mean - _Z * spread), mean + _Z * spread
+            return _report("mae", count, mean, low, high, reference)
+        low, high = wilson(1 - mean, count)
+        return _report("accuracy", count, 1 - mean, low, high, None if reference is None else 1 - reference)
+
+    def state(self) -> list[float]:
+        """The errors, oldest first."""
+        return list(self._errors)
+
+    def restore(self, errors: list[float]) -> None:
+        """Go on from ``state``."""
+        self._errors.clear()
+        self._errors.extend(errors)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's interval of 95 % for a proportion of ``count`` rows."""
+    middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _report(metric: str, rows: int, value: float, low: float, high: float, reference: float | None) -> dict[str, Any]:
+    return {"metric": metric, "value": value, "low": low, "high": high, "reference": reference, "rows": rows}

@@ -1,0 +1,36 @@
+"""Insert or change, on either database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert ``rows``; where the key is taken, set the other columns that are given. All rows have the same columns."""
+    if rows:
+        statement = _insert(connection, table)
+        keys = [column.name for column in table.primary_key]
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
+
+
+async def add_up(connection: AsyncConnection, table: Table, column: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert ``rows``; where the key is taken, add to ``column``."""
+    if rows:
+        statement = _insert(connection, table)
+        keys = [one.name for one in table.primary_key]
+        total = table.c[column] + statement.excluded[column]
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={column: total}), list(rows))
+
+
+async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert ``rows``; leave alone what is there already."""
+    if rows:
+        await connection.execute(_insert(connection, table).on_conflict_do_nothing(), list(rows))
+
+
+def _insert(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

@@ -1,0 +1,78 @@
+"""What a model predicts, and what follows for its predictions, labels and errors."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.columns import column_of
+from detectors.columns import number_as_text
+
+MOST_CLASSES = 20
+"""Whole numbers with more distinct values than this are taken as quantities, not as classes."""
+
+
+class Task(StrEnum):
+    """The kinds of model."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+def infer(predictions: Sequence[Any], *, scored: bool) -> Task:
+    """The task that predictions look like; ``scored`` says that they came with probabilities."""
+    present = {value for value in predictions if value is not None}
+    numbers = {value for value in present if not isinstance(value, str)}
+    if not scored and numbers and len(numbers) == len(present):
+        if len(numbers) > MOST_CLASSES or any(float(value) != int(value) for value in numbers):
+            return Task.REGRESSION
+    return Task.BINARY if len(present) <= 2 else Task.MULTICLASS  # noqa: PLR2004 (two classes are binary)
+
+
+def class_text(value: Any) -> str | None:  # noqa: ANN401 (any JSON scalar)
+    """A class as text, the same however it was written: 1, 1.0, true and "1" are one class."""
+    if value is None or isinstance(value, str):
+        return value
+    return number_as_text(float(value))
+
+
+def column(values: Sequence[Any], task: Task | None) -> NDArray[Any]:
+    """Predictions or labels as a column: numbers for a regression, text for classes, as they come while unknown."""
+    if task is Task.REGRESSION:
+        return column_of(values, "number")
+    if task is None:
+        return column_of([int(value) if isinstance(value, bool) else value for value in values])
+    known: dict[Any, str | None] = {}
+    texts = [known[value] if value in known else known.setdefault(value, class_text(value)) for value in values]
+    return np.array(texts, dtype=object)
+
+
+def error(predictions: NDArray[Any], labels: NDArray[Any], task: Task) -> NDArray[np.float64]:
+    """The error of each row: 0 or 1 for classes, the absolute difference for numbers; missing where either is."""
+    if task is Task.REGRESSION:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.abs(predictions - labels)
+    wrong = (predictions != labels).astype(np.float64)
+    wrong[(predictions == None) | (labels == None)] = np.nan  # noqa: E711 (element by element)
+    return wrong
+
+
+def from_score(score: float | dict[str, float | None] | None) -> str | None:
+    """The class that a probability speaks for, where no prediction came with it."""
+    if isinstance(score, dict):
+        present = {name: value for name, value in score.items() if value is not None}
+        return max(present, key=present.__getitem__) if present else None
+    return None if score is None else str(int(score >= 0.5))  # noqa: PLR2004 (the usual cut)
+
+
+def score_value(score: float | dict[str, float | None] | None) -> float:
+    """One number for a score: the probability of the greater of two classes, or of the likeliest of many."""
+    if isinstance(score, dict):
+        present = {name: value for name, value in score.items() if value is not None}
+        if not present:
+            return np.nan
+        return present[max(present)] if len(present) == 2 else max(present.values())  # noqa: PLR2004
+    return np.nan if score is None else score
