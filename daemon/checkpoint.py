@@ -224,6 +224,7 @@ async def load_monitor(
         written[stream] = None if data is None else Reference.from_dict(data)
         if f"window:{stream}" in parts:
             monitor.findings.afresh += window.restore(written[stream], parts[f"window:{stream}"])
+    monitor.fit_decoder()
     waiting = tables.waiting.c
     chunks = await connection.execute(
         select(waiting.partition, waiting.data).where(waiting.model == monitor.model).order_by(waiting.first)

@@ -273,7 +273,7 @@ class Monitor:
         if self.windows[Stream.FEATURES].learning:
             return
         if not self.decoder.schema:
-            self.decoder = FeatureDecoder(self.schema)
+            self.fit_decoder()
         for name, kind in self.decoder.unknown.items():
             self.schema[name] = kind
             self.findings.verdicts.append(
@@ -290,7 +290,12 @@ class Monitor:
                 )
             )
         if self.decoder.unknown:
-            self.decoder = FeatureDecoder(self.schema)
+            self.fit_decoder()
+
+    def fit_decoder(self) -> None:
+        """Decode features into the types of the schema, once there is a reference that fixes them."""
+        learned = not self.windows[Stream.FEATURES].learning
+        self.decoder = FeatureDecoder(self.schema if learned else None)
 
     # --- another version, another reference
 
@@ -302,6 +307,7 @@ class Monitor:
         self.performance.clear()
         for stream, reference in references.items():
             self.windows[stream].adopt(reference)
+        self.fit_decoder()
 
     def restore(self, state: dict[str, Any], task: str | None) -> None:
         """Go on from what a checkpoint stored."""

@@ -56,7 +56,7 @@ class Pipeline:
     def __init__(
         self,
         store: Store,
-        archive: Archive,
+        archive: Archive | None,
         make_monitor: Callable[[str], Monitor],
         respond: Respond,
         *,
@@ -229,5 +229,6 @@ class Pipeline:
         async with self._store.begin() as connection:
             await checkpoint.write(connection, snapshot, now)
             for one in snapshot.monitors:
-                await self._archive.write(connection, one.monitor.model, one.monitor.task, one.findings, now)
+                if self._archive is not None:
+                    await self._archive.write(connection, one.monitor.model, one.monitor.task, one.findings, now)
                 await self._respond(connection, one, now)
