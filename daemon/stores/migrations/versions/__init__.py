@@ -1,0 +1,1 @@
+"""One file a revision; the rest is Alembic's."""
