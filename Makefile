@@ -1,0 +1,88 @@
+# What can be done with a clone; `make` alone lists it. Needs Python 3.11 or later and a package index.
+# GNU make 3.81 (the one that comes with macOS) is enough.
+
+# the interpreter: the first of these that is new enough, or `make PYTHON=/path/to/python3.12 ...`
+PYTHON ?=
+CANDIDATES = python3 python3.13 python3.12 python3.11 python3.14
+VENV ?= .venv
+BIN = $(VENV)/bin
+# further arguments for what is run: `make test ARGS="-k labels"`, `make demo ARGS=--help`
+ARGS ?=
+# one benchmark only: `make bench BENCH=throughput`
+BENCH ?=
+# `make lock UPGRADE=--upgrade` takes the newest releases
+UPGRADE ?=
+
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
+INSTALLED = $(VENV)/.installed
+INSTALLED_DEV = $(VENV)/.installed-dev
+LOCK_VENV = $(VENV)-lock
+LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint bench docs soak lock clean
+
+help: ## list what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: $(INSTALLED) ## the whole loop before your eyes, in under three minutes
+	@$(BIN)/driftd demo $(ARGS)
+
+run: $(INSTALLED) ## the daemon, on http://127.0.0.1:6066
+	@$(BIN)/driftd run $(ARGS)
+
+test: $(INSTALLED_DEV) ## all tests; what this machine cannot offer is skipped by name
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED_DEV) ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(INSTALLED_DEV) ## every benchmark, one after the other (BENCH=name for one)
+	@for file in $$(grep -l '__main__' bench/$(or $(BENCH),*).py); do \
+		echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; \
+	done
+
+docs: $(INSTALLED) ## write down what the code says: settings, command line, HTTP interface
+	@$(BIN)/python docs/build.py
+
+soak: $(INSTALLED_DEV) ## all tests again, with many more and random examples; takes long
+	@DRIFTD_TEST_PROFILE=soak $(BIN)/python -m pytest $(ARGS)
+
+lock: ## resolve the dependencies again and write the lock files
+	@$(call find_python) && "$$python" -m venv $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install uv
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
+	@rm -rf $(LOCK_VENV)
+
+clean: ## remove what make has made, but no data
+	rm -rf $(VENV) $(LOCK_VENV) dist .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# sets $python in the shell to the first interpreter that is new enough
+define find_python
+python=; for one in $(or $(PYTHON),$(CANDIDATES)); do \
+	if "$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$one; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "driftd needs Python 3.11 or later; found none as: $(or $(PYTHON),$(CANDIDATES))." >&2; \
+	echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; \
+fi
+endef
+
+$(BIN)/python:
+	@$(call find_python) && echo "Making $(VENV) with $$("$$python" --version)" && "$$python" -m venv $(VENV)
+
+$(INSTALLED): requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what driftd needs into $(VENV): once, and a minute or two"
+	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INSTALLED_DEV): requirements-dev.lock $(INSTALLED)
+	@echo "Installing what tests and lint need into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
