@@ -1,0 +1,51 @@
+"""`driftd check-config` and `driftd db`: before the daemon starts."""
+
+import asyncio
+import os
+from dataclasses import asdict
+
+import click
+
+from daemon.commands.asking import as_json_option
+from daemon.commands.output import Failure, say_json, settings, table
+from daemon.settings import SettingsError, check_config_rows
+
+
+@click.command("check-config")
+@as_json_option
+def check_config(*, as_json: bool) -> None:
+    """Check the settings and print them, secrets hidden. Exits with 78 where one is wrong."""
+    try:
+        rows = check_config_rows(os.environ)
+    except SettingsError as error:
+        if as_json:
+            say_json({"valid": False, "problems": [str(problem) for problem in error.problems]})
+        raise Failure(str(error), os.EX_CONFIG) from None
+    if as_json:
+        say_json({"valid": True, "settings": [asdict(row) for row in rows]})
+        return
+    table(("setting", "value", "from", "what it is"), [(one.variable, one.value, one.source, one.description) for one in rows])
+
+
+@click.group()
+def db() -> None:
+    """The store."""
+
+
+@db.command()
+@as_json_option
+def upgrade(*, as_json: bool) -> None:
+    """Make or migrate the tables of the store. The daemon does this by itself when it starts."""
+    from daemon.stores.engine import StoreError
+    from daemon.stores.migrate import upgrade as migrate
+
+    found = settings()
+    found.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        revision = asyncio.run(migrate(found.store_url))
+    except StoreError as error:
+        raise Failure(str(error), os.EX_CONFIG) from None
+    if as_json:
+        say_json({"revision": revision})
+    else:
+        click.echo(f"the store is at revision {revision}")

@@ -1,0 +1,41 @@
+"""Makes a model's monitor from its settings: which detectors, and what share of the false-alarm budget each stream has."""
+
+from collections.abc import Sequence
+
+from daemon.monitor import Monitor, MonitorOptions
+from daemon.settings import ModelSettings
+from daemon.settings import Task as ChosenTask
+from daemon.tasks import Task
+from detectors.base import Detector
+from detectors.columns import Stream
+from detectors.e_detector import EDetector
+from detectors.reference import Reference
+
+SHARES = {Stream.FEATURES: 1 / 3, Stream.PREDICTION: 1 / 3, Stream.OUTCOME: 1 / 3}
+"""How a model's budget of false alarms is split: false alarms of its streams add up, so their shares add up to 1."""
+
+
+def make_monitor(model: str, settings: ModelSettings, *, most_features: int = 2_000) -> Monitor:
+    """The monitor of ``model``."""
+    options = MonitorOptions(
+        reference_rows=settings.reference_rows,
+        window_rows=settings.window_rows,
+        bins=settings.reference_bins,
+        max_waiting=settings.labels.max_waiting,
+        task=None if settings.task is ChosenTask.AUTO else Task(settings.task.value),
+        features=None if settings.features is None else frozenset(settings.features),
+        exclude=frozenset(settings.exclude or ()),
+        most_features=most_features,
+    )
+
+    def build(reference: Reference) -> Sequence[Detector]:
+        return [
+            EDetector(
+                reference,
+                settings.events_per_false_alarm / SHARES[reference.stream],
+                min_effect=settings.min_effect,
+                min_loss=settings.min_loss,
+            )
+        ]
+
+    return Monitor(model, options, build)

@@ -1,0 +1,213 @@
+"""History through the same pipeline: what would have been raised, and when."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon import references
+from daemon.checkpoint import MonitorSnapshot
+from daemon.columns import Column
+from daemon.event import Event, decode
+from daemon.monitor import Monitor
+from daemon.monitors import make_monitor
+from daemon.pipeline import Pipeline
+from daemon.rows import Labels, Rows, from_events
+from daemon.settings import Settings
+from daemon.stores import tables
+from daemon.stores.engine import open_store, sqlite_url
+from daemon.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
+from detectors.base import Verdict
+
+LINES_PER_BATCH = 5_000
+FAR_CHECKPOINTS_SECONDS = 3600.0
+"""Nothing has to survive a replay: it checkpoints when it is told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is replayed, and how its tables are to be read."""
+
+    files: tuple[Path, ...]
+    model: str = "default"
+    layout: Layout = field(default_factory=Layout)
+    reference: Path | None = None
+    labels: Path | None = None
+    label_delay: int = 0
+
+
+@dataclass(slots=True)
+class Result:
+    """What a replay has come to so far."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    alarms: int = 0
+    recovered: int = 0
+
+
+class Replay:
+    """One run over history. ``alarms`` gives what is raised, in order; ``result`` and ``scores`` grow meanwhile."""
+
+    def __init__(
+        self, settings: Settings, source: Source, *, progress: Callable[[int], None] | None = None, scored: bool = False
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._progress = progress or (lambda rows: None)
+        self._raised: list[tuple[str, Verdict]] = []
+        self._scored = scored
+        self.result = Result()
+        self.scores: list[Column] = []
+
+    async def alarms(self) -> AsyncIterator[dict[str, Any]]:
+        """Raise what is raised. Raises CannotRead for a file that is not what it should be."""
+        started = time.perf_counter()
+        with TemporaryDirectory(prefix="driftd-replay-") as folder:
+            store = open_store(sqlite_url(Path(folder) / "store.db"))
+            async with store.begin() as connection:
+                await connection.run_sync(tables.metadata.create_all)
+            pipeline = Pipeline(
+                store,
+                None,
+                lambda model: make_monitor(model, self._settings.model(model)),
+                self._respond,
+                clock=time.time,
+                checkpoint_seconds=FAR_CHECKPOINTS_SECONDS,
+                most_models=self._settings.limits.models,
+            )
+            try:
+                if self._source.reference is not None:
+                    await self._give_reference(pipeline)
+                for path in self._source.files:
+                    pieces = self._table(pipeline) if is_table(path) else self._events(pipeline)
+                    for rows in pieces(path):
+                        await pipeline.flush()
+                        self.result.rows += rows
+                        self.result.seconds = time.perf_counter() - started
+                        self._progress(rows)
+                        for model, verdict in self._raised:
+                            self.result.alarms += not verdict.recovered
+                            self.result.recovered += verdict.recovered
+                            if not verdict.recovered:
+                                yield as_json(model, verdict)
+                        self._raised = []
+            finally:
+                await store.close()
+        self.result.seconds = time.perf_counter() - started
+
+    async def _respond(self, _connection: AsyncConnection, found: MonitorSnapshot, _now: float) -> None:
+        self._raised += [(found.monitor.model, verdict) for verdict in found.findings.verdicts]
+
+    async def _give_reference(self, pipeline: Pipeline) -> None:
+        source, chosen = self._source, self._settings.model(self._source.model)
+        assert source.reference is not None  # noqa: S101 (the caller has looked)
+        task, learned = references.read(source.reference, source.layout, None, chosen.reference_bins)
+        await pipeline.change(source.model, lambda monitor: references.give(monitor, task, learned))
+
+    def _table(self, pipeline: Pipeline) -> Callable[[Path], "Any"]:
+        source = self._source
+        layout, by_id, in_order = source.layout, None, None
+        if source.labels is not None:
+            by_id, in_order = labels_of(source.labels, layout)
+            layout = replace(layout, label=None)
+        reader = TableReader(layout)
+        waiting = _LateLabels(source.label_delay)
+
+        def pieces(path: Path) -> "Any":
+            for piece in reader.read(path):
+                labels = piece.labels
+                if by_id is not None:
+                    labels = [by_id.get(str(one)) for one in piece.predictions.ids]
+                elif in_order is not None:
+                    labels = in_order[piece.first : piece.first + len(piece)]
+                self._score(pipeline, piece)
+                pipeline.take(source.model, waiting.rows_of(piece, labels), float(piece.predictions.ts[-1]))
+                yield len(piece)
+
+        return pieces
+
+    def _events(self, pipeline: Pipeline) -> Callable[[Path], "Any"]:
+        def pieces(path: Path) -> "Any":
+            try:
+                with path.open("rb") as stream:
+                    while lines := stream.readlines(LINES_PER_BATCH * 500):
+                        decoded = decode(lines)
+                        for one in decoded.rejected[:1]:
+                            raise CannotRead(f"{path}: line {one.line + 1}: {one.reason.value}: {one.detail}")
+                        by_model: dict[str, list[Event]] = {}
+                        for event in decoded.events:
+                            by_model.setdefault(event.model, []).append(event)
+                        for model, events in by_model.items():
+                            monitor = pipeline.monitors.get(model) or make_monitor(model, self._settings.model(model))
+                            pipeline.take(model, from_events(events, 0.0, monitor.decoder), 0.0)
+                        yield len(decoded.events)
+            except OSError as error:
+                raise CannotRead(f"{path}: {error.strerror}") from None
+
+        return pieces
+
+    def _score(self, pipeline: Pipeline, piece: Table) -> None:
+        if self._scored:
+            from daemon.scores import score_rows
+
+            self.scores.append(score_rows(self._monitor(pipeline), piece))
+
+    def _monitor(self, pipeline: Pipeline) -> Monitor:
+        model = self._source.model
+        if model not in pipeline.monitors:
+            pipeline.monitors[model] = make_monitor(model, self._settings.model(model))
+        return pipeline.monitors[model]
+
+
+class _LateLabels:
+    """Gives each row's label ``delay`` rows later."""
+
+    def __init__(self, delay: int) -> None:
+        self._delay = delay
+        self._ids: list[str] = []
+        self._values: list[Any] = []
+        self._rows: list[int] = []
+
+    def rows_of(self, piece: Table, labels: list[Any] | None) -> Rows:
+        """The rows of a piece, with the labels that have come by its end."""
+        predictions, count = piece.predictions, len(piece)
+        if labels is not None:
+            for place, label in enumerate(labels):
+                if label is not None:
+                    self._ids.append(str(predictions.ids[place]))
+                    self._values.append(label)
+                    self._rows.append(piece.first + place)
+        due = int(np.searchsorted(np.array(self._rows, dtype=np.int64), piece.first + count - self._delay))
+        late = None
+        if due:
+            # a label is the event right after that of the row at which it comes
+            at = np.array(self._rows[:due], dtype=np.int64) + self._delay
+            ts = predictions.ts[np.clip(at - piece.first, 0, count - 1)]
+            late = Labels(2 * at + 1, self._ids[:due], ts, self._values[:due])
+            del self._ids[:due], self._values[:due], self._rows[:due]
+        moved = replace(predictions, order=2 * predictions.order)
+        return Rows(moved, late, None, float(predictions.ts[-1]))
+
+
+def as_json(model: str, verdict: Verdict) -> dict[str, Any]:
+    """An alarm as `driftd replay --json` prints it."""
+    return {
+        "row": verdict.row,
+        "ts": verdict.ts,
+        "model": model,
+        "kind": verdict.kind.value,
+        "signal": verdict.signal,
+        "detector": verdict.detector,
+        "severity": verdict.severity.value,
+        "change_row": verdict.change_row,
+        "change_ts": verdict.change_ts,
+        "evidence": verdict.evidence,
+        "ranking": [list(one) for one in verdict.ranking],
+    }
+
