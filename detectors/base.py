@@ -39,6 +39,8 @@ class Verdict:
     ``row`` is the last row of the window in which it was found and ``change_row`` the estimated first row after the
     change; both are 0-based numbers of the model's predictions. ``evidence`` holds the figures behind the verdict
     (JSON values only), ``ranking`` the signals by how much they moved, most moved first, each with a share of 1.
+    ``recovered`` says that what this detector had raised for the same kind and signal is over; from then on it may
+    raise it again.
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class Verdict:
     change_ts: float
     evidence: dict[str, Any] = field(default_factory=dict)
     ranking: tuple[tuple[str, float], ...] = ()
+    recovered: bool = False
 
 
 class StateMismatch(ValueError):

@@ -1,0 +1,155 @@
+"""How much a law has moved, in figures that people know."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Kind
+from detectors.bins import FIRST_BIN, NEW, NumberBins
+from detectors.reference import Reference
+
+PSI_GROUPS: Final = 10
+"""Bins of a number are put together into this many for the stability index, as is the custom."""
+SMOOTHING: Final = 0.5
+"""Added to every count, so that an empty bin is unlikely and not impossible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A change from ``reference`` to ``current`` of what ``what`` names, and its size ``value`` with standard error.
+
+    ``name`` says what the size is: ``psi``, ``error_rate`` (a difference) or ``relative_error`` (a share of the
+    reference's mean).
+    """
+
+    name: str
+    value: float
+    error: float
+    what: str
+    reference: float
+    current: float
+
+
+class Effects:
+    """Sizes of changes of one stream against its reference."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._groups = np.array([_groups(reference, s) for s in range(len(reference.signals))], dtype=np.int64)
+        self._grouped_reference = self._grouped(reference.counts)
+
+    def of(self, s: int, kind: Kind, counts: NDArray[np.int64]) -> Effect:
+        """What ``kind`` of change the bin counts ``counts`` of signal s show."""
+        if kind is Kind.CONCEPT:
+            return self._of_error(s, counts)
+        reference, now = self._reference.counts[s], counts
+        labels = self._reference.bins[s].labels()
+        if kind is Kind.QUALITY:
+            groups_before = np.append(reference[:FIRST_BIN], reference[FIRST_BIN:].sum())
+            groups_now = np.append(now[:FIRST_BIN], now[FIRST_BIN:].sum())
+            growth = _shares(now)[:FIRST_BIN] - _shares(reference)[:FIRST_BIN]
+            b = int(np.argmax(growth))
+        else:
+            groups_before = self._grouped_reference[s, FIRST_BIN:]
+            groups_now = self._grouped(counts, s)[FIRST_BIN:]
+            moved = np.abs(_shares(now) - _shares(reference))[: len(labels)]
+            moved[:FIRST_BIN] = -1.0
+            b = int(np.argmax(moved))
+        value, error = stability_index(groups_now, groups_before, float(self._reference.temper[s]))
+        return Effect(
+            "psi",
+            float(value),
+            float(error),
+            labels[b],
+            float(_shares(reference)[b]),
+            float(_shares(now)[b]),
+        )
+
+    def ranking(self, counts: NDArray[np.int64]) -> tuple[tuple[str, float], ...]:
+        """Signals by their stability index for ``counts`` (S signals, B bins), as shares of 1, most moved first."""
+        now = np.zeros_like(self._grouped_reference)
+        np.add.at(now, (np.arange(len(counts))[:, None], self._groups), counts)
+        values, _ = stability_index(now, self._grouped_reference, self._reference.temper)
+        total = float(values.sum()) or 1.0
+        order = np.argsort(-values, kind="stable")[:10]
+        return tuple((self._reference.signals[s], round(float(values[s]) / total, 4)) for s in order if values[s] > 0)
+
+    def means(self, s: int, counts: NDArray[np.int64]) -> tuple[float, float] | None:
+        """Mean of the numbers in the reference and in ``counts``, read off the bins; None where there are none."""
+        bins = self._reference.bins[s]
+        if not isinstance(bins, NumberBins) or not len(bins.values):
+            return None
+        # what lies out of range is taken as the upper end of it: the best that counts can tell
+        values = np.zeros(self._reference.width)
+        values[FIRST_BIN : bins.width] = bins.values
+        values[NEW] = bins.edges[-1]
+        before = self._reference.counts[s, NEW:]
+        now = counts[NEW:]
+        if not before.sum() or not now.sum():
+            return None
+        return float(before @ values[NEW:] / before.sum()), float(now @ values[NEW:] / now.sum())
+
+    def _of_error(self, s: int, counts: NDArray[np.int64]) -> Effect:
+        bins = self._reference.bins[s]
+        before, now = self.means(s, counts) or (0.0, 0.0)
+        temper = float(self._reference.temper[s])
+        rows = max(float(counts.sum()) * temper, 1.0)
+        reference_rows = max(self._reference.rows * temper, 1.0)
+        if bins.width == FIRST_BIN + 2:
+            spread = np.sqrt(max(now * (1 - now), 1 / rows))
+            name, size = "error_rate", 1.0
+        else:
+            spread, name, size = max(abs(now), abs(before)), "relative_error", abs(before) or 1.0
+        error = float(spread * np.sqrt(1 / rows + 1 / reference_rows)) / size
+        return Effect(name, (now - before) / size, error, "mean error", before, now)
+
+    def _grouped(self, counts: NDArray[np.int64], s: int | None = None) -> NDArray[np.float64]:
+        if s is not None:
+            one = np.zeros(self._grouped_reference.shape[1])
+            np.add.at(one, self._groups[s], counts)
+            return one
+        grouped = np.zeros((len(counts), int(self._groups.max()) + 1))
+        np.add.at(grouped, (np.arange(len(counts))[:, None], self._groups), counts)
+        return grouped
+
+
+def stability_index(
+    now: NDArray[np.float64], before: NDArray[np.float64], temper: float | NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Population stability index of group counts (last axis) and its standard error, chance taken off.
+
+    The index of two samples of one law is not zero: with k groups it is about (k - 1)(1/n + 1/N), because it is a sum
+    of squared errors (Yurdakul and Naranjo 2020, "Statistical properties of the population stability index"). Samples
+    of correlated rows count for as many independent ones as their evidence is tempered to (``temper``).
+    """
+    # groups that are empty on both sides neither move nor add chance
+    used = (now + before) > 0
+    q = np.where(used, now + SMOOTHING, 0.0)
+    p = np.where(used, before + SMOOTHING, 0.0)
+    q /= np.maximum(q.sum(axis=-1, keepdims=True), SMOOTHING)
+    p /= np.maximum(p.sum(axis=-1, keepdims=True), SMOOTHING)
+    raw = ((q - p) * np.log(np.where(used, q, 1.0) / np.where(used, p, 1.0))).sum(axis=-1)
+    noise = 1 / np.maximum(now.sum(axis=-1) * temper, 1.0) + 1 / np.maximum(before.sum(axis=-1) * temper, 1.0)
+    degrees = np.maximum(used.sum(axis=-1) - 1, 0)
+    nothing = now.sum(axis=-1) == 0
+    value = np.where(nothing, 0.0, np.maximum(raw - degrees * noise, 0.0))
+    return value, np.sqrt(4 * value * noise + 2 * degrees * noise**2)
+
+
+def _groups(reference: Reference, s: int) -> NDArray[np.int64]:
+    """The group of each bin of signal s: special bins and categories are their own, bins of numbers share."""
+    bins = reference.bins[s]
+    groups = np.zeros(reference.width, dtype=np.int64)
+    groups[: bins.width] = np.arange(bins.width)
+    if bins.kind == "number" and bins.width > FIRST_BIN + PSI_GROUPS:
+        own = reference.counts[s, FIRST_BIN : bins.width]
+        middle = (np.cumsum(own) - own / 2) / max(own.sum(), 1)
+        _, groups[FIRST_BIN : bins.width] = np.unique((middle * PSI_GROUPS).astype(np.int64), return_inverse=True)
+        groups[FIRST_BIN : bins.width] += FIRST_BIN
+    return groups
+
+
+def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(counts / max(int(counts.sum()), 1), dtype=np.float64)

@@ -1,0 +1,109 @@
+"""The laws that a signal may have come to follow: what its e-detector bets on.
+
+Numbers are bet on in terms of their normal score, so that any continuous law looks the same to the detector.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Kind
+from detectors.bins import FIRST_BIN, NEW
+from detectors.reference import Reference
+
+SHIFTS: Final = (0.125, 0.25, 0.5, 1.0, 2.0)
+"""Shifts of a number, in standard deviations of its normal score, both ways."""
+SCALES: Final = (0.25, 0.5, 0.7, 1.4, 2.0)
+"""Factors on the spread of a number's normal score."""
+LUMP: Final = 5.0
+"""Factor on the odds of a tenth of a number's law: values that pile up somewhere."""
+CATEGORY_ODDS: Final = (0.4, 0.65, 1.6, 2.5, 5.0)
+"""Factors on the odds of a category."""
+ERROR_ODDS: Final = (1.15, 1.35, 1.75, 2.5, 4.0)
+"""Factors on the odds of an error."""
+BROKEN: Final = ((4.0, 0.05), (30.0, 0.7))
+"""Factor on the odds of a special bin, and the share that it comes to at least."""
+FLAG_VALUES: Final = 2
+FEWEST_VALUES: Final = 4
+"""A number of fewer values is bet on value by value, like a category."""
+
+_normal: Final = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Bet:
+    """That the signal now follows ``law`` (B bins), and what it would mean."""
+
+    kind: Kind
+    law: NDArray[np.float64]
+
+
+def reference_law(reference: Reference, s: int) -> NDArray[np.float64]:
+    """The reference's law of signal s over all ``width`` bins, smoothed; the padding has probability 0."""
+    bins = reference.bins[s]
+    law = np.zeros(reference.width)
+    law[: bins.width] = reference.counts[s, : bins.width] + 0.5
+    law[:FIRST_BIN] += 0.5
+    if bins.kind == "category":
+        # Good and Turing: as many rows will be new as were seen once
+        law[NEW] += (reference.counts[s, FIRST_BIN : bins.width] == 1).sum()
+    return np.asarray(law / law.sum())
+
+
+def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet]:
+    """All that may have become of signal s, whose reference law is ``law``."""
+    bins = reference.bins[s]
+    if reference.signals[s] == "error":
+        yield from _error(bins.width - FIRST_BIN, law)
+        return
+    if bins.kind == "number" and bins.width - FIRST_BIN >= FEWEST_VALUES:
+        yield from _number(bins.width, law)
+    elif bins.width - FIRST_BIN > 1:
+        for b in range(FIRST_BIN, bins.width):
+            yield from (Bet(Kind.DRIFT, _odds(law, b, factor)) for factor in CATEGORY_ODDS)
+    for b in range(FIRST_BIN):
+        yield from (Bet(Kind.QUALITY, _odds(law, b, factor, least)) for factor, least in BROKEN)
+
+
+def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:
+    """Upwards only: a model that errs less is no cause for alarm."""
+    if values == FLAG_VALUES:
+        yield from (Bet(Kind.CONCEPT, _odds(law, FIRST_BIN + 1, factor)) for factor in ERROR_ODDS)
+    elif values:
+        yield from (Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, shift, 1.0)) for shift in SHIFTS)
+        # larger than any error of the reference
+        yield from (Bet(Kind.CONCEPT, _odds(law, NEW, factor, least)) for factor, least in BROKEN)
+
+
+def _number(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:
+    for shift in SHIFTS:
+        yield Bet(Kind.DRIFT, _moved(law, width, shift, 1.0))
+        yield Bet(Kind.DRIFT, _moved(law, width, -shift, 1.0))
+    yield from (Bet(Kind.DRIFT, _moved(law, width, 0.0, scale)) for scale in SCALES)
+    for first in range(FIRST_BIN, width, 2):
+        yield Bet(Kind.DRIFT, _odds(law, slice(first, min(first + 2, width)), LUMP))
+
+
+def _moved(law: NDArray[np.float64], width: int, shift: float, scale: float) -> NDArray[np.float64]:
+    """The law after its normal score was stretched by ``scale`` and moved by ``shift``; special bins stay."""
+    part = law[FIRST_BIN:width]
+    below = np.cumsum(part)[:-1] / part.sum()
+    scores = [_normal.inv_cdf(float(share)) for share in below]
+    after = [0.0, *(_normal.cdf((score - shift) / scale) for score in scores), 1.0]
+    moved = law.copy()
+    moved[FIRST_BIN:width] = np.maximum(np.diff(after), 1e-12) * part.sum()
+    return np.asarray(moved / moved.sum())
+
+
+def _odds(law: NDArray[np.float64], which: int | slice, factor: float, least: float = 0.0) -> NDArray[np.float64]:
+    """The law after the odds of the bins ``which`` were multiplied by ``factor``, and their share is ``least``."""
+    share = float(np.sum(law[which]))
+    odds = factor * share / (1 - share)
+    target = max(odds / (1 + odds), least)
+    changed = law * (1 - target) / (1 - share)
+    changed[which] = law[which] * (target / share)
+    return np.asarray(changed)
