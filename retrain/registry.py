@@ -1,0 +1,222 @@
+"""Every version of every model: a folder with its files and a manifest that tells whether they are still the same."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+MANIFEST_FILE: Final = "manifest.json"
+CARD_FILE: Final = "MODEL_CARD.md"
+LONGEST_NAME: Final = 150
+"""In characters as written; file systems end at 255 bytes."""
+UNFINISHED: Final = ".unfinished-"
+
+
+class RegistryError(Exception):
+    """A version that cannot be published or trusted; the text says which and why."""
+
+
+class VersionExistsError(RegistryError):
+    """The version is there already, made by another job. Versions never change."""
+
+
+class VersionMissingError(RegistryError):
+    """There is no such version."""
+
+
+class TamperedError(RegistryError):
+    """The files are not those that were evaluated. Do not serve them: train again, or roll back."""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One file of a version."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version consists of and where it comes from. ``model_hash`` is over names and hashes of all files."""
+
+    model: str
+    version: str
+    model_hash: str
+    files: dict[str, FileEntry]
+    job: str
+    created: float
+    """Epoch seconds; the cut-off of the labels."""
+    details: dict[str, Any] = {}
+    """Task, features, algorithm, dataset, gate and library versions."""
+
+
+class Registry:
+    """Versions below ``root``, as ``MODEL/VERSION/``. A version is there completely or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, model: str, version: str) -> Path:
+        """Where the files of a version are, or would be."""
+        return self.root / safe_name(model) / safe_name(version)
+
+    def versions(self, model: str) -> list[str]:
+        """All versions of a model, whole numbers by size first."""
+        folder = self.root / safe_name(model)
+        if not folder.is_dir():
+            return []
+        names = [one.name for one in folder.iterdir() if (one / MANIFEST_FILE).is_file() and one.name[0] != "."]
+        versions = [read_manifest(folder / name).version for name in names]
+        return sorted(versions, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name))
+
+    def manifest(self, model: str, version: str) -> Manifest:
+        """The manifest of a version. Raises VersionMissingError."""
+        return read_manifest(self.path(model, version))
+
+    def publish(
+        self, files: Path, *, model: str, version: str, job: str, created: float, details: dict[str, Any], card: str
+    ) -> Manifest:
+        """Copy ``files`` into the registry, durably and at once. Raises RegistryError.
+
+        A version of the same job is replaced: it is what an attempt left that was killed before it could tell anybody.
+        """
+        if (files / MANIFEST_FILE).exists():
+            raise RegistryError(f"the model's own files may not hold a {MANIFEST_FILE}: that name is the registry's")
+        target = self.path(model, version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished(target.parent)
+        staged = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
+        try:
+            shutil.copytree(files, staged, dirs_exist_ok=True, symlinks=True)
+            entries = hash_files(staged)
+            manifest = Manifest(
+                model=model,
+                version=version,
+                model_hash=hash_of(entries),
+                files=entries,
+                job=job,
+                created=created,
+                details=details,
+            )
+            (staged / CARD_FILE).write_text(card, encoding="utf-8")
+            (staged / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+            staged.chmod(0o755)
+            _sync(staged)
+            self._make_room(target, job)
+            staged.rename(target)
+            _sync_folder(target.parent)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        return manifest
+
+    def remove(self, model: str, version: str) -> None:
+        """Remove a version, if it is there."""
+        target = self.path(model, version)
+        if target.is_dir():
+            gone = target.with_name(f"{UNFINISHED}{target.name}")
+            target.rename(gone)
+            shutil.rmtree(gone)
+
+    def _make_room(self, target: Path, job: str) -> None:
+        if not target.exists():
+            return
+        manifest = read_manifest(target)
+        if manifest.job != job:
+            raise VersionExistsError(f"version {manifest.version} of {manifest.model} was made by job {manifest.job}")
+        self.remove(manifest.model, manifest.version)
+
+    @staticmethod
+    def _remove_unfinished(folder: Path) -> None:
+        for left in folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def safe_name(name: str) -> str:
+    """``name`` as the name of one folder: never hidden, never a path, never too long, and different for each name."""
+    written = quote(name, safe="")
+    if written.startswith("."):
+        written = "%2E" + written[1:]
+    if not written or len(written) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        written = f"{written[:64]}~{digest[:32]}"
+    return written
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in the folder of a version. Raises VersionMissingError, TamperedError."""
+    try:
+        return msgspec.json.decode((path / MANIFEST_FILE).read_bytes(), type=Manifest)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VersionMissingError(f"no version in {path}") from error
+    except msgspec.DecodeError as error:
+        raise TamperedError(f"{path / MANIFEST_FILE} is damaged: {error}") from error
+
+
+def verify(path: Path, model_hash: str | None = None) -> Manifest:
+    """The manifest of the version in ``path``, after comparing every file with it and it with ``model_hash``.
+
+    Raises VersionMissingError, TamperedError.
+    """
+    manifest = read_manifest(path)
+    found = hash_files(path)
+    for name in sorted(set(found) | set(manifest.files)):
+        if name not in found:
+            raise TamperedError(f"{path / name} is gone")
+        if found[name] != manifest.files.get(name):
+            raise TamperedError(f"{path / name} is not what was evaluated")
+    if hash_of(found) != manifest.model_hash or model_hash not in {None, manifest.model_hash}:
+        raise TamperedError(f"{path} is version {manifest.version}, but not the model that was evaluated")
+    return manifest
+
+
+def load(path: Path, model_hash: str | None = None) -> Any:
+    """The scikit-learn model in ``path``, verified first, loaded with a list of trusted types. Raises RegistryError."""
+    from retrain.model_files import MODEL_FILE, load_model
+
+    manifest = verify(path, model_hash)
+    if MODEL_FILE not in manifest.files:
+        raise RegistryError(f"{path} holds {', '.join(manifest.files)}: load it with the code that made it")
+    return load_model(path / MODEL_FILE)
+
+
+def hash_files(folder: Path) -> dict[str, FileEntry]:
+    """Every file in ``folder`` but manifest and card. Raises RegistryError for what is no plain file."""
+    entries = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_symlink() or not (file.is_file() or file.is_dir()):
+            raise TamperedError(f"{file} is no plain file; a version must hold its own copy")
+        if file.is_file() and name not in {MANIFEST_FILE, CARD_FILE}:
+            with file.open("rb") as source:
+                digest = hashlib.file_digest(source, "sha256").hexdigest()
+            entries[name] = FileEntry(digest, file.stat().st_size)
+    return entries
+
+
+def hash_of(entries: dict[str, FileEntry]) -> str:
+    """One hash for all files."""
+    lines = [f"{entry.sha256}  {name}\n" for name, entry in sorted(entries.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        else:
+            _sync_folder(file)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
