@@ -74,7 +74,8 @@ fi
 endef
 
 $(BIN)/python:
-	@$(call find_python) && echo "Making $(VENV) with $$("$$python" --version)" && "$$python" -m venv $(VENV)
+	@$(call find_python); echo "Making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(INSTALLED): requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what driftd needs into $(VENV): once, and a minute or two"

@@ -46,6 +46,9 @@ def read(environ: Mapping[str, str], names: Names) -> Given:
         if name is not None and name.secret:
             if text:
                 _read_file(given, name, variable, Path(text))
+        elif name is not None:
+            hint = f"only a secret is read from a file: set {name.variable}"
+            given.problems.append(Problem(variable, None, "", hint))
         else:
             given.problems.append(_unknown(variable, names))
     folder = environ.get(CREDENTIALS)
