@@ -1,0 +1,66 @@
+"""Accuracy over the demo, with what happened: drawn in a process of its own."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+SMOOTHED_CHUNKS = 5
+INK, FAINT, GOOD, BAD, DRIFT = "#1f2933", "#9aa5b1", "#1b7f5c", "#c0392b", "#d08700"
+TITLES = {"calm": "", "campaign": "campaign", "rates": "rates rise", "broken": "broken data"}
+
+
+def main(source: str, target: str) -> None:
+    """Draw what ``source`` (JSON) tells into ``target`` (PNG)."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    told = json.loads(Path(source).read_text())
+    reports, events = told["reports"], told["events"]
+    figure, axes = plt.subplots(figsize=(11, 4.6), dpi=140)
+    last = reports[-1]["row"]
+    _phases(axes, events, last)
+    versions = list(dict.fromkeys(one["version"] for one in reports))
+    for number, version in enumerate(versions):
+        rows, values = _smooth([one for one in reports if one["version"] == version])
+        axes.plot(rows, values, color=(INK, GOOD, "#2d6cdf", "#7a4fbf")[number % 4], lw=2, label=f"version {version}")
+    for kind, colour, name in (("drift", DRIFT, "drift alarm"), ("concept", BAD, "concept alarm"), ("quality", FAINT, "quality alarm")):
+        rows = [one["row"] for one in events if one["what"] == kind]
+        if rows:
+            axes.plot(rows, [0.525] * len(rows), "^", color=colour, ms=8, label=name, clip_on=False)
+    for one in events:
+        if one["what"] == "promoted":
+            axes.axvline(one["row"], color=GOOD, lw=1.2, ls="--")
+            axes.text(one["row"], 0.55, f" {one['text']} in service", color=GOOD, fontsize=9)
+    axes.set(ylim=(0.5, 1.0), xlim=(0, last), xlabel="applications", ylabel="accuracy")
+    axes.set_title("driftd: a loan model through a campaign, a changed world and a broken feed", loc="left", color=INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(loc="upper right", frameon=False, ncols=3, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(target)
+
+
+def _phases(axes: Any, events: list[dict[str, Any]], last: int) -> None:  # noqa: ANN401 (matplotlib has no types)
+    phases = [one for one in events if one["what"] == "phase"]
+    ends = [one["row"] for one in phases[1:]] + [last]
+    for one, end in zip(phases, ends, strict=True):
+        title = TITLES[one["text"]]
+        if title:
+            axes.axvspan(one["row"], end, color="#f0f3f6", lw=0)
+            axes.text(one["row"], 0.965, f" {title}", color=INK, fontsize=9, weight="bold")
+
+
+def _smooth(reports: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
+    rows, values = [], []
+    for place in range(len(reports)):
+        near = reports[max(0, place - SMOOTHED_CHUNKS + 1) : place + 1]
+        rows.append(reports[place]["row"])
+        values.append(sum(one["accuracy"] for one in near) / len(near))
+    return rows, values
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
