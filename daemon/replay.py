@@ -49,6 +49,7 @@ class Result:
     seconds: float = 0.0
     alarms: int = 0
     recovered: int = 0
+    decisions: int = 0
 
 
 class Replay:

@@ -1,0 +1,125 @@
+"""`driftd doctor`: finds what is wrong with the installation and says what to type."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from daemon.client import Client, NoAnswer, Refused
+from daemon.commands.asking import as_json_option
+from daemon.commands.output import say_json
+from daemon.settings import Settings, SettingsError, load
+
+LEAST_FREE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ``hint`` says what to type where it is not well."""
+
+    what: str
+    well: bool
+    detail: str
+    hint: str = ""
+
+
+@click.command()
+@as_json_option
+def doctor(*, as_json: bool) -> None:
+    """Find what is wrong with the installation, and say what to type. Exits with 78 where something is."""
+    findings = list(_examine())
+    if as_json:
+        say_json({"well": all(one.well for one in findings), "findings": [asdict(one) for one in findings]})
+    else:
+        for one in findings:
+            mark = click.style("ok  ", fg="green") if one.well else click.style("BAD ", fg="red", bold=True)
+            click.echo(f"{mark} {one.what}: {one.detail}")
+            if one.hint and not one.well:
+                click.echo(f"     {one.hint}")
+    if not all(one.well for one in findings):
+        raise click.exceptions.Exit(os.EX_CONFIG)
+
+
+def _examine() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
+    yield _guarded()
+    try:
+        settings = load(os.environ)
+    except SettingsError as error:
+        yield Finding("settings", well=False, detail=str(error), hint="driftd check-config says more")
+        return
+    yield Finding("settings", well=True, detail="valid")
+    for check in (_data_folder, _disk, _store, _trainer, _daemon):
+        yield check(settings)
+
+
+def _guarded() -> Finding:
+    from daemon.guard import ForeignPackage, check_packages
+
+    try:
+        check_packages()
+    except ForeignPackage as error:
+        return Finding("packages", well=False, detail=str(error), hint="install driftd in a virtual environment of its own")
+    return Finding("packages", well=True, detail="daemon, detectors and retrain are driftd's own")
+
+
+def _data_folder(settings: Settings) -> Finding:
+    folder = settings.data_dir.absolute()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    well = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    detail = f"{folder}{'' if folder.exists() else ' (made at the first start)'}"
+    return Finding("data folder", well, detail, f"chown it to this user, or set DRIFTD_DATA_DIR; {there} is not writable")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data_dir.absolute()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    free = shutil.disk_usage(there).free
+    return Finding("disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB free", "make room, or set DRIFTD_DATA_DIR")
+
+
+def _store(settings: Settings) -> Finding:
+    from daemon.stores.migrate import current, head
+
+    if settings.database_url is None and not (settings.data_dir / "store.db").exists():
+        return Finding("store", well=True, detail="made at the first start")
+    try:
+        found = asyncio.run(current(settings.store_url))
+    except Exception as error:  # noqa: BLE001 (whatever a database may say is what the person should read)
+        return Finding("store", well=False, detail=str(error).splitlines()[0], hint="check DRIFTD_DATABASE_URL")
+    if found == head():
+        return Finding("store", well=True, detail=f"revision {found}")
+    return Finding("store", well=False, detail=f"revision {found}, this version needs {head()}", hint="driftd db upgrade")
+
+
+def _trainer(settings: Settings) -> Finding:
+    retrain = settings.retrain
+    if retrain.trainer != "command":
+        return Finding("trainer", well=True, detail=retrain.trainer)
+    if not retrain.command:
+        hint = "set DRIFTD_RETRAIN__COMMAND to your training script"
+        return Finding("trainer", well=False, detail="the trainer is `command` and there is none", hint=hint)
+    python = Path(retrain.python or sys.executable)
+    found = shutil.which(str(python)) is not None
+    return Finding("trainer", found, f"{python} {' '.join(retrain.command)}", "set DRIFTD_RETRAIN__PYTHON to your interpreter")
+
+
+def _daemon(settings: Settings) -> Finding:
+    client = Client(f"http://{settings.http_host}:{settings.http_port}")
+    ask: Callable[[], object] = lambda: client.get("readyz")  # noqa: E731 (named for what it does)
+    try:
+        ask()
+    except NoAnswer:
+        return Finding("daemon", well=True, detail="not running (start it with: driftd run)")
+    except Refused as refused:
+        return Finding("daemon", well=False, detail=f"runs and is not ready: {refused}", hint="look at its log")
+    except ValueError:
+        hint = f"stop that program, or set DRIFTD_HTTP_PORT to another than {settings.http_port}"
+        return Finding("daemon", well=False, detail=f"port {settings.http_port} is another program's", hint=hint)
+    return Finding("daemon", well=True, detail=f"running at {client.url}")

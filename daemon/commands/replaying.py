@@ -1,0 +1,118 @@
+"""`driftd replay`: what would have been raised on history."""
+
+import asyncio
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.commands.acting import layout_options, names
+from daemon.commands.asking import as_json_option
+from daemon.commands.output import Failure, command, say_json
+from daemon.settings import SettingsError, load
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", default="default", show_default=True, help="Name of the model, for its settings.")
+@click.option("--reference", type=click.Path(path_type=Path), help="File that the reference is learned from.")
+@click.option("--reference-rows", type=click.IntRange(min=50), help="Else: so many of the first rows.")
+@layout_options
+@click.option("--labels", type=click.Path(path_type=Path), help="File with the labels, by id or in row order.")
+@click.option("--label-delay", type=click.IntRange(min=0), default=0, help="Rows after which a label comes.")
+@click.option("--set", "changes", metavar="NAME=VALUE", multiple=True, help="A setting, such as MIN_EFFECT=0.2.")
+@click.option("--scores", type=click.Path(path_type=Path), help="Write row,score: higher is stranger.")
+@as_json_option
+@command
+def replay(  # noqa: PLR0913 (its options)
+    files: tuple[Path, ...],
+    model: str,
+    reference: Path | None,
+    reference_rows: int | None,
+    features: str | None,
+    exclude: str | None,
+    id_column: str | None,
+    time_column: str | None,
+    prediction: str | None,
+    score: str | None,
+    label: str | None,
+    labels: Path | None,
+    label_delay: int,
+    changes: tuple[str, ...],
+    scores: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run the history in FILES (CSV, CSV.gz, Parquet, NDJSON) through the daemon's own code.
+
+    Prints what would have been raised. Sends no alert, trains and deploys nothing.
+    """
+    from daemon.replay import Replay, Source
+    from daemon.tabular import CannotRead, Layout
+
+    environment = dict(os.environ)
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise Failure(f"--set takes NAME=VALUE, not {change!r}", os.EX_USAGE)
+        environment[f"DRIFTD_{name.removeprefix('DRIFTD_').upper()}"] = value
+    if reference_rows is not None:
+        environment["DRIFTD_REFERENCE_ROWS"] = str(reference_rows)
+    try:
+        found = load(environment)
+    except SettingsError as error:
+        raise Failure(str(error), os.EX_CONFIG) from None
+    layout = Layout(id_column, time_column, prediction, score, label, names(features) or None, names(exclude))
+    source = Source(files, model, layout, reference, labels, label_delay)
+    shown = click.get_text_stream("stderr").isatty() and not as_json
+    bar = click.progressbar(length=sum(_size(path) for path in files), label="replaying") if shown else nullcontext()
+    with bar as progress:
+        run = Replay(found, source, progress=progress.update if progress is not None else None, scored=scores is not None)
+        try:
+            asyncio.run(_tell(run, as_json=as_json))
+        except CannotRead as error:
+            raise Failure(str(error), os.EX_DATAERR) from None
+    if scores is not None:
+        _write_scores(scores, run.scores)
+    _conclude(run.result, as_json=as_json)
+
+
+async def _tell(run: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a Replay, imported late)
+    async for alarm in run.alarms():
+        if as_json:
+            say_json(alarm)
+        else:
+            evidence = alarm["evidence"]
+            moved = ", ".join(f"{signal} {share:.0%}" for signal, share in alarm["ranking"][:3])
+            click.echo(
+                f"row {alarm['row']:>9,}  {alarm['kind']:<8} {alarm['signal']:<24} {alarm['severity']:<8}"
+                f" since row {alarm['change_row']:,}: {evidence.get('effect_name')} {evidence.get('effect')}"
+                f"{f' ({moved})' if moved else ''}"
+            )
+
+
+def _conclude(result: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a Result, imported late)
+    if as_json:
+        summary = {"rows": result.rows, "seconds": round(result.seconds, 3), "alarms": result.alarms}
+        say_json({"summary": {**summary, "decisions": result.decisions}})
+    else:
+        speed = result.rows / result.seconds if result.seconds else 0.0
+        click.echo(
+            f"{result.rows:,} rows in {result.seconds:.1f} s ({speed:,.0f} a second): {result.alarms} alarms,"
+            f" {result.recovered} of them over, {result.decisions} retrains would have been asked for"
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _write_scores(path: Path, scores: list[Any]) -> None:
+    import numpy as np
+
+    values = np.concatenate(scores) if scores else np.empty(0)
+    with path.open("w") as file:
+        file.write("row,score\n")
+        file.writelines(f"{row},{value:.9g}\n" for row, value in enumerate(values.tolist()))
