@@ -49,7 +49,7 @@ class LogFormat(StrEnum):
 class EventLogSettings(Group):
     """The embedded log of events. What has not been processed is never deleted."""
 
-    retention_mb: Megabytes = 2_048
+    retention_mb: Megabytes = 4_096
     """Size above which the oldest processed events are deleted, in MiB."""
     retention_days: Days = 7.0
     """Age above which processed events are deleted."""
@@ -66,12 +66,12 @@ class LimitSettings(Group):
     """Largest single event, in KiB; a larger one is a dead letter."""
     features: Count = 2_000
     """Most features of an event; one with more is a dead letter."""
-    text_chars: Count = 256
-    """Longest text of a feature, a class or a name; a longer one is a dead letter."""
     models: Count = 1_000
     """Most models; an event of a further one is a dead letter."""
-    backlog_events: Count = 1_000_000
+    backlog_events: Count = 5_000_000
     """Events accepted and not yet processed, above which senders are told to wait (429)."""
+    backlog_mb: Megabytes = 2_048
+    """And their size, in MiB."""
 
 
 class PipelineSettings(Group):

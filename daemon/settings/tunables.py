@@ -107,8 +107,18 @@ class RetrainSettings(Group):
     """Registry name of the trainer; command runs your own training code."""
     command: Arguments | None = None
     """What the trainer "command" runs."""
-    python: Annotated[Path, Unset("the daemon's own interpreter")] | None = None
-    """The Python interpreter for your own training code."""
+    python: Annotated[Path, Unset("the command is run as it is")] | None = None
+    """The Python interpreter for your own training code; put before the command."""
+    directory: Annotated[Path, Unset("the daemon's own")] | None = None
+    """Folder in which the command is run."""
+    format: Literal["parquet", "csv"] = "parquet"
+    """Format of the rows that the command is given."""
+    algorithms: Annotated[Names, Unset("all")] | None = None
+    """Algorithms that the trainer "sklearn" compares."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    """Folds of the cross-validation, in order of time, by which "sklearn" picks the algorithm."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything random in a training."""
     on: Annotated[
         tuple[Literal["concept", "performance", "drift"], ...],
         Commas,
@@ -125,27 +135,44 @@ class RetrainSettings(Group):
     """Fresh labels, those after the change, without which nothing is trained."""
     window_rows: Count = 50_000
     """Most rows to train from, the newest."""
+    refits: Annotated[int, Field(ge=0)] = 2
+    """How often to train again after an alarm, each time the labels since the change have doubled."""
     timeout_seconds: Annotated[float, Field(gt=0)] = HOUR_SECONDS / 2
     """A training that takes longer is stopped and has failed."""
     memory_mb: Annotated[int, Field(ge=128)] = 4_096
     """Most memory of a training, in MiB."""
+    threads: Count = 1
+    """Threads of a training."""
 
 
 class GateSettings(Group):
-    """What a candidate must show before it is promoted."""
+    """What a candidate must show before it is promoted.
 
+    Gains and losses are shares: of rows for classes, of the champion's error for numbers.
+    """
+
+    loss: Literal["error", "brier", "squared"] = "error"
+    """What is compared: error is 0 or 1 for classes and the absolute error for numbers."""
     minimum_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
-    """The gain over the champion, in the metric of the task, must be above this with confidence."""
+    """The gain over the champion must be above this with confidence."""
     confidence: Confidence = 0.95
     """Confidence of the bound on the gain."""
     minimum_rows: Count = 100
     """Labelled rows, later than those trained on, without which nothing is judged."""
+    evaluation_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of the rows, the latest, that is kept for the comparison."""
     slice_floor: Share = 0.05
-    """No segment may lose more than this in the metric."""
+    """No slice may lose more than this."""
+    slice_rows: Count = 50
+    """Slices with fewer rows are not judged apart."""
+    slice_features: Annotated[Names, Unset("segments only")] | None = None
+    """Features whose categories are slices too, beside the segments."""
     fairness_attribute: str | None = None
     """Feature or segment by whose values the candidate is compared for fairness."""
     fairness_bound: Share = 0.1
     """Largest difference in the rate of positive predictions (in the error, for numbers) between its values."""
+    calibration_bound: Annotated[Share, Unset("not judged")] | None = 0.02
+    """How much worse than the champion's the Brier score may be."""
     latency_ms: Annotated[float, Field(gt=0)] | None = None
     """Longest time for one prediction (99th percentile), in milliseconds."""
     size_mb: Annotated[float, Field(gt=0)] | None = None
@@ -196,6 +223,8 @@ class ModelSettings(Group):
 
     task: Task = Task.AUTO
     """What the model predicts."""
+    positive: Annotated[str, Unset("found from the predictions")] | None = None
+    """The class whose probability a plain score is."""
     mode: Mode = Mode.AUTO
     """How far the daemon goes by itself: observe alerts only, recommend also trains and gates and waits for a person,
     auto redeploys what passes the gate."""
@@ -214,6 +243,8 @@ class ModelSettings(Group):
     """Bins of a signal in the reference."""
     window_rows: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Rows that are counted together: alarms are raised at the end of such a window."""
+    performance_rows: Count = 2_000
+    """Labelled rows over which performance is measured."""
     min_effect: Annotated[float, Field(ge=0)] = 0.1
     """Smaller shifts of features, predictions and scores (population stability index) are recorded and not raised."""
     min_loss: Annotated[float, Field(ge=0)] = 0.01
