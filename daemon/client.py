@@ -35,17 +35,17 @@ class Client:
     token: str | None = None
     ingest_token: str | None = None
 
-    def get(self, *path: str, **query: object) -> Any:  # noqa: ANN401 (JSON)
+    def get(self, *path: str, **query: object) -> Any:
         """GET a route, path parts quoted."""
         wanted = {name: value for name, value in query.items() if value is not None}
         return self._ask("GET", _path(path) + (f"?{urlencode(wanted)}" if wanted else ""))
 
-    def post(self, *path: str, body: Any = None, method: str = "POST") -> Any:  # noqa: ANN401 (JSON)
+    def post(self, *path: str, body: Any = None, method: str = "POST") -> Any:
         """POST JSON to a route that changes something."""
         data = json.dumps(body if body is not None else {}).encode()
         return self._ask(method, _path(path), data, "application/json", self.token)
 
-    def send(self, events: bytes) -> Any:  # noqa: ANN401 (JSON)
+    def send(self, events: bytes) -> Any:
         """Send NDJSON events; returns what was accepted."""
         return self._ask("POST", "/v1/events", events, "application/x-ndjson", self.ingest_token)
 
@@ -61,7 +61,7 @@ class Client:
 
     def _ask(
         self, method: str, path: str, data: bytes | None = None, content_type: str = "", token: str | None = None
-    ) -> Any:  # noqa: ANN401 (JSON)
+    ) -> Any:
         headers = {"Accept": "application/json"}
         if data is not None:
             headers["Content-Type"] = content_type

@@ -30,9 +30,7 @@ def learn(tables: Iterable[Table], task: Task | None, bins: int) -> tuple[Task |
         for columns in _streams(piece, task, scored=scored):
             if len(columns) and columns.values:
                 streams[columns.stream].append(columns)
-    references = {
-        stream: Reference.learn(concatenate(parts), bins=bins) for stream, parts in streams.items() if parts
-    }
+    references = {stream: Reference.learn(concatenate(parts), bins=bins) for stream, parts in streams.items() if parts}
     return task, references
 
 

@@ -211,4 +211,3 @@ def as_json(model: str, verdict: Verdict) -> dict[str, Any]:
         "evidence": verdict.evidence,
         "ranking": [list(one) for one in verdict.ranking],
     }
-

@@ -198,5 +198,8 @@ def labels_at(places: list[int], ids: list[str | None], values: list[Any], order
     if not known:
         return None
     return Labels(
-        np.full(len(known), order), [str(ids[place]) for place in known], np.full(len(known), ts), [values[place] for place in known]
+        np.full(len(known), order),
+        [str(ids[place]) for place in known],
+        np.full(len(known), ts),
+        [values[place] for place in known],
     )

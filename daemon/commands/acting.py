@@ -92,7 +92,7 @@ def reject(model: str, version: str, by: str, *, as_json: bool) -> None:
     _say(client().post("v1", "models", model, "approvals", version, body=body), as_json=as_json)
 
 
-def layout_options(function: Any) -> Any:  # noqa: ANN401 (a decorator)
+def layout_options(function: Any) -> Any:
     """The options that say which columns of a table mean what."""
     for option in reversed(
         [
@@ -115,7 +115,7 @@ def layout_options(function: Any) -> Any:  # noqa: ANN401 (a decorator)
 @layout_options
 @as_json_option
 @command
-def reference(  # noqa: PLR0913 (its options)
+def reference(
     model: str,
     file: Path,
     features: str | None,
@@ -136,9 +136,7 @@ def reference(  # noqa: PLR0913 (its options)
     from daemon import references
     from daemon.tabular import CannotRead, Layout
 
-    layout = Layout(
-        id_column, time_column, prediction, score, label, names(features) or None, names(exclude)
-    )
+    layout = Layout(id_column, time_column, prediction, score, label, names(features) or None, names(exclude))
     chosen = settings().model(model)
     daemon = client()
     try:
@@ -154,7 +152,7 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def _say(answer: Any, *, as_json: bool) -> None:  # noqa: ANN401 (JSON)
+def _say(answer: Any, *, as_json: bool) -> None:
     if as_json or not isinstance(answer, dict):
         say_json(answer)
     else:

@@ -24,7 +24,10 @@ def check_config(*, as_json: bool) -> None:
     if as_json:
         say_json({"valid": True, "settings": [asdict(row) for row in rows]})
         return
-    table(("setting", "value", "from", "what it is"), [(one.variable, one.value, one.source, one.description) for one in rows])
+    table(
+        ("setting", "value", "from", "what it is"),
+        [(one.variable, one.value, one.source, one.description) for one in rows],
+    )
 
 
 @click.group()

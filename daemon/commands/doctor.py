@@ -65,7 +65,9 @@ def _guarded() -> Finding:
     try:
         check_packages()
     except ForeignPackage as error:
-        return Finding("packages", well=False, detail=str(error), hint="install driftd in a virtual environment of its own")
+        return Finding(
+            "packages", well=False, detail=str(error), hint="install driftd in a virtual environment of its own"
+        )
     return Finding("packages", well=True, detail="daemon, detectors and retrain are driftd's own")
 
 
@@ -74,14 +76,18 @@ def _data_folder(settings: Settings) -> Finding:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     well = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     detail = f"{folder}{'' if folder.exists() else ' (made at the first start)'}"
-    return Finding("data folder", well, detail, f"chown it to this user, or set DRIFTD_DATA_DIR; {there} is not writable")
+    return Finding(
+        "data folder", well, detail, f"chown it to this user, or set DRIFTD_DATA_DIR; {there} is not writable"
+    )
 
 
 def _disk(settings: Settings) -> Finding:
     folder = settings.data_dir.absolute()
     there = next(one for one in (folder, *folder.parents) if one.exists())
     free = shutil.disk_usage(there).free
-    return Finding("disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB free", "make room, or set DRIFTD_DATA_DIR")
+    return Finding(
+        "disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB free", "make room, or set DRIFTD_DATA_DIR"
+    )
 
 
 def _store(settings: Settings) -> Finding:
@@ -95,7 +101,9 @@ def _store(settings: Settings) -> Finding:
         return Finding("store", well=False, detail=str(error).splitlines()[0], hint="check DRIFTD_DATABASE_URL")
     if found == head():
         return Finding("store", well=True, detail=f"revision {found}")
-    return Finding("store", well=False, detail=f"revision {found}, this version needs {head()}", hint="driftd db upgrade")
+    return Finding(
+        "store", well=False, detail=f"revision {found}, this version needs {head()}", hint="driftd db upgrade"
+    )
 
 
 def _trainer(settings: Settings) -> Finding:
@@ -107,7 +115,9 @@ def _trainer(settings: Settings) -> Finding:
         return Finding("trainer", well=False, detail="the trainer is `command` and there is none", hint=hint)
     python = Path(retrain.python or sys.executable)
     found = shutil.which(str(python)) is not None
-    return Finding("trainer", found, f"{python} {' '.join(retrain.command)}", "set DRIFTD_RETRAIN__PYTHON to your interpreter")
+    return Finding(
+        "trainer", found, f"{python} {' '.join(retrain.command)}", "set DRIFTD_RETRAIN__PYTHON to your interpreter"
+    )
 
 
 def _daemon(settings: Settings) -> Finding:

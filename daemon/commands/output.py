@@ -20,7 +20,7 @@ class Failure(click.ClickException):
         super().__init__(message)
         self.exit_code = exit_code
 
-    def show(self, file: Any = None) -> None:  # noqa: ANN401 (click's own signature)
+    def show(self, file: Any = None) -> None:
         """Say it in one line on standard error."""
         click.secho(f"driftd: {self.message}", file=file or sys.stderr, fg="red", err=True)
 
@@ -47,7 +47,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn what can go wrong between the command line and a daemon into one line and an exit code."""
 
     @wraps(function)
-    def run(*args: Any, **options: Any) -> Any:  # noqa: ANN401 (a decorator)
+    def run(*args: Any, **options: Any) -> Any:
         try:
             return function(*args, **options)
         except NoAnswer as error:
@@ -55,9 +55,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
         except Refused as error:
             hint = error.problem.get("hint")
             code = {404: os.EX_DATAERR, 409: os.EX_TEMPFAIL, 401: os.EX_NOPERM, 403: os.EX_NOPERM}
-            raise Failure(
-                f"{error}{f' ({hint})' if hint else ''}", code.get(error.status, os.EX_UNAVAILABLE)
-            ) from None
+            raise Failure(f"{error}{f' ({hint})' if hint else ''}", code.get(error.status, os.EX_UNAVAILABLE)) from None
 
     return run
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from daemon.settings import SettingsError, load
 @click.option("--scores", type=click.Path(path_type=Path), help="Write row,score: higher is stranger.")
 @as_json_option
 @command
-def replay(  # noqa: PLR0913 (its options)
+def replay(
     files: tuple[Path, ...],
     model: str,
     reference: Path | None,
@@ -69,7 +69,9 @@ def replay(  # noqa: PLR0913 (its options)
     shown = click.get_text_stream("stderr").isatty() and not as_json
     bar = click.progressbar(length=sum(_size(path) for path in files), label="replaying") if shown else nullcontext()
     with bar as progress:
-        run = Replay(found, source, progress=progress.update if progress is not None else None, scored=scores is not None)
+        run = Replay(
+            found, source, progress=progress.update if progress is not None else None, scored=scores is not None
+        )
         try:
             asyncio.run(_tell(run, as_json=as_json))
         except CannotRead as error:
@@ -79,21 +81,26 @@ def replay(  # noqa: PLR0913 (its options)
     _conclude(run.result, as_json=as_json)
 
 
-async def _tell(run: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a Replay, imported late)
-    async for alarm in run.alarms():
-        if as_json:
-            say_json(alarm)
-        else:
-            evidence = alarm["evidence"]
-            moved = ", ".join(f"{signal} {share:.0%}" for signal, share in alarm["ranking"][:3])
-            click.echo(
-                f"row {alarm['row']:>9,}  {alarm['kind']:<8} {alarm['signal']:<24} {alarm['severity']:<8}"
-                f" since row {alarm['change_row']:,}: {evidence.get('effect_name')} {evidence.get('effect')}"
-                f"{f' ({moved})' if moved else ''}"
-            )
+async def _tell(run: Any, *, as_json: bool) -> None:
+    async with aclosing(run.alarms()) as alarms:
+        async for alarm in alarms:
+            _print(alarm, as_json=as_json)
 
 
-def _conclude(result: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a Result, imported late)
+def _print(alarm: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(alarm)
+    else:
+        evidence = alarm["evidence"]
+        moved = ", ".join(f"{signal} {share:.0%}" for signal, share in alarm["ranking"][:3])
+        click.echo(
+            f"row {alarm['row']:>9,}  {alarm['kind']:<8} {alarm['signal']:<24} {alarm['severity']:<8}"
+            f" since row {alarm['change_row']:,}: {evidence.get('effect_name')} {evidence.get('effect')}"
+            f"{f' ({moved})' if moved else ''}"
+        )
+
+
+def _conclude(result: Any, *, as_json: bool) -> None:
     if as_json:
         summary = {"rows": result.rows, "seconds": round(result.seconds, 3), "alarms": result.alarms}
         say_json({"summary": {**summary, "decisions": result.decisions}})

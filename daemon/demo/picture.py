@@ -26,7 +26,11 @@ def main(source: str, target: str) -> None:
     for number, version in enumerate(versions):
         rows, values = _smooth([one for one in reports if one["version"] == version])
         axes.plot(rows, values, color=(INK, GOOD, "#2d6cdf", "#7a4fbf")[number % 4], lw=2, label=f"version {version}")
-    for kind, colour, name in (("drift", DRIFT, "drift alarm"), ("concept", BAD, "concept alarm"), ("quality", FAINT, "quality alarm")):
+    for kind, colour, name in (
+        ("drift", DRIFT, "drift alarm"),
+        ("concept", BAD, "concept alarm"),
+        ("quality", FAINT, "quality alarm"),
+    ):
         rows = [one["row"] for one in events if one["what"] == kind]
         if rows:
             axes.plot(rows, [0.525] * len(rows), "^", color=colour, ms=8, label=name, clip_on=False)
@@ -43,7 +47,7 @@ def main(source: str, target: str) -> None:
     figure.savefig(target)
 
 
-def _phases(axes: Any, events: list[dict[str, Any]], last: int) -> None:  # noqa: ANN401 (matplotlib has no types)
+def _phases(axes: Any, events: list[dict[str, Any]], last: int) -> None:
     phases = [one for one in events if one["what"] == "phase"]
     ends = [one["row"] for one in phases[1:]] + [last]
     for one, end in zip(phases, ends, strict=True):

@@ -39,7 +39,7 @@ class Service:
         self._truth: deque[tuple[str, int]] = deque()
         self._row = 0
 
-    def _first_model(self) -> Any:  # noqa: ANN401 (a scikit-learn pipeline)
+    def _first_model(self) -> Any:
         """What somebody trained last year on the loans of that time."""
         import pandas as pd
         from sklearn.compose import make_column_selector, make_column_transformer

@@ -59,7 +59,9 @@ class Story:
     # --- the acts
 
     def _calm(self) -> None:
-        self._act("A loan model, version 1, is in service. driftd learns what its traffic looks like.", Phase.CALM, FAST)
+        self._act(
+            "A loan model, version 1, is in service. driftd learns what its traffic looks like.", Phase.CALM, FAST
+        )
         self._until(lambda: self._model()["state"] == "steady", "the model was not steady after learning")
         self._let_pass(2_000)
 
@@ -80,9 +82,7 @@ class Story:
         self._let_pass(3_000)
 
     def _rates(self) -> None:
-        self._act(
-            "Interest rates rise: who pays back, and who does not, is another matter now.", Phase.RATES, SLOW
-        )
+        self._act("Interest rates rise: who pays back, and who does not, is another matter now.", Phase.RATES, SLOW)
         start = self._row()
         self._until(lambda: self._alarms("concept"), "the changed concept raised no alarm")
         self._until(lambda: self._retrains(), "the alarm started no retrain")
@@ -134,7 +134,7 @@ class Story:
 
     # --- telling and waiting
 
-    def _tell(self, text: str, **style: Any) -> None:  # noqa: ANN401 (click's styles)
+    def _tell(self, text: str, **style: Any) -> None:
         self._say(f"{time.monotonic() - self._started:6.1f} s  {text}", **style)
 
     def _act(self, text: str, phase: Phase, rate: int) -> None:
