@@ -46,6 +46,7 @@ class MonitorSnapshot:
     states: dict[str, bytes]
     journals: dict[str, bytes]
     signals: list[dict[str, Any]]
+    learned: frozenset[Stream]  # the streams that have a reference
 
 
 def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, line: int, at: float) -> dict[str, Any]:
@@ -76,9 +77,10 @@ def snapshot_of(monitor: Monitor, written: dict[Stream, Reference | None], now: 
             data = None if window.reference is None else window.reference.to_dict()
             states[f"reference:{stream}"] = msgspec.msgpack.encode(data)
             written[stream] = window.reference
+    learned = frozenset(stream for stream, window in monitor.windows.items() if not window.learning)
     joins = {"predictions": monitor.labels, "features": monitor.seen_features}
     journals = {name: packed for name, join in joins.items() if (packed := join.take_journal()) is not None}
-    return MonitorSnapshot(monitor, monitor.take_findings(), _row(monitor, now), states, journals, signals)
+    return MonitorSnapshot(monitor, monitor.take_findings(), _row(monitor, now), states, journals, signals, learned)
 
 
 def _row(monitor: Monitor, now: float) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Findings:
     labels: list[tuple[Labels, NDArray[np.int64]]] = field(default_factory=list)
     features: list[FeatureRows] = field(default_factory=list)
     afresh: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)  # met for the first time
 
 
 class Monitor:
@@ -86,7 +87,6 @@ class Monitor:
         self.findings = Findings()
         self.schema: dict[str, str] = {}
         self.decoder = FeatureDecoder()
-        self.new_versions: list[str] = []
         self._known_versions: set[str | None] = {None}
         self.undecided: list[Joined] = []
 
@@ -166,7 +166,7 @@ class Monitor:
         if unknown:
             for version in dict.fromkeys(versions):
                 if version in unknown and version is not None:
-                    self.new_versions.append(version)
+                    self.findings.versions.append(version)
                     self.version = version
                     self._known_versions.add(version)
 
