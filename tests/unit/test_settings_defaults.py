@@ -9,6 +9,7 @@ import pytest
 from daemon.monitor import MonitorOptions
 from daemon.policy import Rules
 from daemon.settings import ModelSettings, Settings
+from daemon.web.context import Limits
 from detectors.registry import Options
 from retrain.deployers.settings import DeployerSettings
 from retrain.job import GateSettings, TrainerSettings
@@ -54,3 +55,9 @@ def test_a_part_has_the_defaults_of_the_settings(part: type, settings: object, r
     own = defaults(part)
     expected = {name: renamed[name] if name in renamed else getattr(settings, name) for name in own}
     assert {name: alike(value) for name, value in own.items()} == {n: alike(v) for n, v in expected.items()}
+
+
+def test_bodies_have_the_limits_of_the_settings() -> None:
+    limits = Settings().limits
+    assert Limits().body_bytes == limits.body_mb << 20
+    assert Limits().decompressed_bytes == limits.decompressed_mb << 20
