@@ -16,7 +16,7 @@ from detectors.bins import FIRST_BIN
 from detectors.laws import FLAG_VALUES, Bet, bets, reference_law
 from detectors.reference import Reference
 
-BROKEN_WEIGHT: Final = 0.2
+BROKEN_WEIGHT: Final = 0.1
 """Share of a signal's weight that goes to broken data, the rest to its law."""
 ERROR_WEIGHT: Final = 0.8
 """Share of the weight of the outcome stream that goes to the error, the rest to the labels."""
@@ -58,6 +58,7 @@ class _Tilt:
     kind: Kind
     logs: NDArray[np.float64]
     margin: float
+    weight: float
 
 
 def build_alternatives(reference: Reference, *, min_effect: float, min_loss: float) -> Alternatives:
@@ -75,10 +76,11 @@ def build_alternatives(reference: Reference, *, min_effect: float, min_loss: flo
         groups = dict.fromkeys(tilt.kind for tilt in kept)
         ordered = [tilt for kind in groups for tilt in kept if tilt.kind is kind]
         for kind in groups:
-            size = sum(tilt.kind is kind for tilt in kept)
+            members = [tilt.weight for tilt in kept if tilt.kind is kind]
             part = 1.0 if len(groups) == 1 else BROKEN_WEIGHT if kind is Kind.QUALITY else 1 - BROKEN_WEIGHT
-            monitors.append(Monitor(s, kind, len(weights), len(weights) + size))
-            weights += [_signal_weight(reference, name) * part / size] * size
+            monitors.append(Monitor(s, kind, len(weights), len(weights) + len(members)))
+            share = _signal_weight(reference, name) * part / sum(members)
+            weights += [share * weight for weight in members]
         margins += [tilt.margin for tilt in ordered]
         tilts.append(np.array([tilt.logs for tilt in ordered]).reshape(-1, reference.width).T.copy())
         offsets.append(len(weights))
@@ -124,4 +126,4 @@ def _tilt(bet: Bet, reference_law: NDArray[np.float64], reference: Reference, s:
     logs[used] = temper * (ratio - margin)
     # in fixed point the sums of counts times tilts are exact, so that they do not depend on how rows were batched;
     # rounding down keeps the bet fair
-    return _Tilt(bet.kind, np.ldexp(np.floor(np.ldexp(logs, _FIXED_POINT)), -_FIXED_POINT), temper * margin)
+    return _Tilt(bet.kind, np.ldexp(np.floor(np.ldexp(logs, _FIXED_POINT)), -_FIXED_POINT), temper * margin, bet.weight)

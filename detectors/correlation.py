@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 CAP: Final = 200.0
 """No correlation is believed to be longer than this many rows."""
-SIGNIFICANT: Final = 4.0
-"""Standard errors by which a correlation must stand out before it counts."""
-FEWEST_BLOCKS: Final = 16
+SIGNIFICANT: Final = 3.7
+"""Standard errors by which a correlation must stand out before it counts: one chance in ten thousand."""
+FEWEST_BLOCKS: Final = 8
+STILL_RISING: Final = 1.5
+"""Where the largest blocks show this many times what blocks of half their size do, the memory is longer than they."""
 
 
 def correlation_time(scores: NDArray[np.float64]) -> float:
@@ -37,12 +39,23 @@ def correlation_time(scores: NDArray[np.float64]) -> float:
         # to one standard error above the estimate, because too little tempering costs false alarms
         upper = min(neighbours + error * np.sqrt(1 - neighbours**2), 1 - 2 / (CAP + 1))
         tau = (1 + upper) / (1 - upper)
-    size = 4
+    size, smaller = 4, 1.0
     while n // size >= FEWEST_BLOCKS:
         blocks = n // size
         means = centred[: blocks * size].reshape(blocks, size).mean(axis=1)
         ratio = float(means.var(ddof=1)) * size / variance
-        if ratio > 1 + SIGNIFICANT * np.sqrt(2 / (blocks - 1)):
-            tau = max(tau, ratio)
         size *= 2
+        if ratio > _chance(blocks - 1):
+            longer = n // size < FEWEST_BLOCKS and ratio > STILL_RISING * smaller
+            tau = max(tau, 2 * ratio if longer else ratio)
+        smaller = ratio
     return min(tau, CAP)
+
+
+def _chance(degrees: int) -> float:
+    """What a chi-square variable over its degrees of freedom exceeds as rarely as ``SIGNIFICANT`` says.
+
+    Wilson and Hilferty (1931): its cube root is close to normal.
+    """
+    spread = 2 / (9 * degrees)
+    return float((1 - spread + SIGNIFICANT * np.sqrt(spread)) ** 3)

@@ -25,6 +25,8 @@ from detectors.shiryaev_roberts import advance, factors
 from detectors.summary import Summary
 
 STATE_VERSION: Final = 1
+SLAB: Final = 100_000
+"""Windows are taken in so many at a time that windows times bets stay below this: what fits in a processor's cache."""
 RECHECK: Final = 8
 """A change too small to raise is looked at again after one part in this many of the rows since it began."""
 CRITICAL: Final = {Kind.DRIFT: 2.5, Kind.QUALITY: 10.0, Kind.CONCEPT: 5.0}
@@ -77,6 +79,11 @@ class EDetector:
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:  # noqa: ARG002 (counts are enough)
         """Take in the windows of ``summary``; say what has changed, and what is back to the reference."""
+        step = max(1, SLAB // max(1, len(self._bets.weights)))
+        parts = (summary.slice(start, start + step) for start in range(0, len(summary), step))
+        return [verdict for part in parts for verdict in self._update(part)]
+
+    def _update(self, summary: Summary) -> list[Verdict]:
         logs = self._log_likelihoods(summary)
         factor = factors(logs)
         for m in self._open:
@@ -127,7 +134,7 @@ class EDetector:
 
     def _crossing(self, after: NDArray[np.float64], last_rows: NDArray[np.int64]) -> int:
         """First window after which the evidence of those who may be raised reaches the threshold."""
-        if not len(self._starts) or float(after.sum(axis=1).max()) < self.events_per_false_alarm:
+        if not len(self._starts) or float((after @ np.ones(after.shape[1])).max()) < self.events_per_false_alarm:
             return len(after)
         evidence = np.add.reduceat(after, self._starts, axis=1)
         evidence[last_rows[:, None] < self._again] = 0.0

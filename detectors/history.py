@@ -38,7 +38,7 @@ class History:
 
     def _empty(self) -> _Level:
         return _Level(
-            np.zeros((0, *self._shape), dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64)
+            np.zeros((0, *self._shape), dtype=np.int32), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64)
         )
 
     def extend(self, summary: Summary, start: int, stop: int) -> None:
@@ -48,28 +48,16 @@ class History:
         for number, level in enumerate(self._levels):
             if not len(new):
                 return
-            joined = _Level(
-                np.concatenate((level.counts, new.counts)),
-                np.concatenate((level.first_rows, new.first_rows)),
-                np.concatenate((level.first_ts, new.first_ts)),
-            )
+            counts = np.concatenate((level.counts, new.counts))
+            rows = np.concatenate((level.first_rows, new.first_rows))
+            ts = np.concatenate((level.first_ts, new.first_ts))
             if number == LEVELS - 1:
-                self._levels[number] = _Level(
-                    joined.counts.sum(axis=0, keepdims=True), joined.first_rows[:1], joined.first_ts[:1]
-                )
+                self._levels[number] = _Level(counts.sum(axis=0, keepdims=True, dtype=np.int64), rows[:1], ts[:1])
                 return
-            leaving = max(0, (len(joined) - self.depth) // 2 * 2)
+            leaving = max(0, (len(rows) - self.depth) // 2 * 2)
             # copies, so that no view keeps a whole batch of counts alive
-            self._levels[number] = _Level(
-                joined.counts[leaving:].astype(np.int64),
-                joined.first_rows[leaving:].copy(),
-                joined.first_ts[leaving:].copy(),
-            )
-            new = _Level(
-                joined.counts[0:leaving:2].astype(np.int64) + joined.counts[1:leaving:2],
-                joined.first_rows[0:leaving:2],
-                joined.first_ts[0:leaving:2],
-            )
+            self._levels[number] = _Level(counts[leaving:].copy(), rows[leaving:].copy(), ts[leaving:].copy())
+            new = _Level(counts[0:leaving:2] + counts[1:leaving:2], rows[0:leaving:2], ts[0:leaving:2])
 
     def first_rows(self) -> NDArray[np.int64]:
         """First row of each bucket, oldest bucket first."""
@@ -96,7 +84,7 @@ class History:
 
     def restore(self, data: dict[str, Any]) -> None:
         """Go on from what ``to_dict`` gave. Raises ValueError where the shape is another."""
-        levels = [_unpack(one, self._shape) for one in data["levels"]]
+        levels = [_unpack(one, self._shape, last=i == LEVELS - 1) for i, one in enumerate(data["levels"])]
         if data["depth"] != self.depth or len(levels) != LEVELS:
             raise ValueError("history of another shape")
         self._levels = levels
@@ -114,8 +102,10 @@ def _pack(level: _Level) -> dict[str, Any]:
     }
 
 
-def _unpack(data: dict[str, Any], shape: tuple[int, int]) -> _Level:
+def _unpack(data: dict[str, Any], shape: tuple[int, int], *, last: bool) -> _Level:
     counts = np.frombuffer(data["counts"], dtype=np.dtype(data["dtype"])).reshape(data["n"], *shape)
     return _Level(
-        counts.astype(np.int64), np.array(data["rows"], dtype=np.int64), np.array(data["ts"], dtype=np.float64)
+        counts.astype(np.int64 if last else np.int32),
+        np.array(data["rows"], dtype=np.int64),
+        np.array(data["ts"], dtype=np.float64),
     )

@@ -15,12 +15,15 @@ from detectors.base import Kind
 from detectors.bins import FIRST_BIN, NEW
 from detectors.reference import Reference
 
-SHIFTS: Final = (0.125, 0.25, 0.5, 1.0, 2.0)
-"""Shifts of a number, in standard deviations of its normal score, both ways."""
-SCALES: Final = (0.25, 0.5, 0.7, 1.4, 2.0)
-"""Factors on the spread of a number's normal score."""
+SHIFTS: Final = {0.125: 0.05, 0.25: 0.1, 0.5: 0.14, 1.0: 0.08, 2.0: 0.03}
+"""Shifts of a number, in standard deviations of its normal score, both ways, with their weights: the smaller the shift,
+the more rows each unit of evidence takes, and the more its weight is worth."""
+SCALES: Final = {0.25: 0.02, 0.5: 0.03, 0.7: 0.04, 1.4: 0.04, 2.0: 0.02}
+"""Factors on the spread of a number's normal score, with their weights."""
+LUMPS: Final = 0.1
+"""Weight of what is neither, all together: that values pile up somewhere."""
 LUMP: Final = 5.0
-"""Factor on the odds of a tenth of a number's law: values that pile up somewhere."""
+"""Factor, then, on the odds of a tenth of the number's law."""
 CATEGORY_ODDS: Final = (0.4, 0.65, 1.6, 2.5, 5.0)
 """Factors on the odds of a category."""
 ERROR_ODDS: Final = (1.15, 1.35, 1.75, 2.5, 4.0)
@@ -36,10 +39,11 @@ _normal: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Bet:
-    """That the signal now follows ``law`` (B bins), and what it would mean."""
+    """That the signal now follows ``law`` (B bins), what it would mean, and its weight among bets of that meaning."""
 
     kind: Kind
     law: NDArray[np.float64]
+    weight: float = 1.0
 
 
 def reference_law(reference: Reference, s: int) -> NDArray[np.float64]:
@@ -74,18 +78,20 @@ def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:
     if values == FLAG_VALUES:
         yield from (Bet(Kind.CONCEPT, _odds(law, FIRST_BIN + 1, factor)) for factor in ERROR_ODDS)
     elif values:
-        yield from (Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, shift, 1.0)) for shift in SHIFTS)
+        for shift, weight in SHIFTS.items():
+            yield Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, shift, 1.0), weight)
         # larger than any error of the reference
-        yield from (Bet(Kind.CONCEPT, _odds(law, NEW, factor, least)) for factor, least in BROKEN)
+        yield from (Bet(Kind.CONCEPT, _odds(law, NEW, factor, least), 0.03) for factor, least in BROKEN)
 
 
 def _number(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:
-    for shift in SHIFTS:
-        yield Bet(Kind.DRIFT, _moved(law, width, shift, 1.0))
-        yield Bet(Kind.DRIFT, _moved(law, width, -shift, 1.0))
-    yield from (Bet(Kind.DRIFT, _moved(law, width, 0.0, scale)) for scale in SCALES)
-    for first in range(FIRST_BIN, width, 2):
-        yield Bet(Kind.DRIFT, _odds(law, slice(first, min(first + 2, width)), LUMP))
+    for shift, weight in SHIFTS.items():
+        yield Bet(Kind.DRIFT, _moved(law, width, shift, 1.0), weight)
+        yield Bet(Kind.DRIFT, _moved(law, width, -shift, 1.0), weight)
+    for scale, weight in SCALES.items():
+        yield Bet(Kind.DRIFT, _moved(law, width, 0.0, scale), weight)
+    lumps = [slice(first, min(first + 2, width)) for first in range(FIRST_BIN, width, 2)]
+    yield from (Bet(Kind.DRIFT, _odds(law, lump, LUMP), LUMPS / len(lumps)) for lump in lumps)
 
 
 def _moved(law: NDArray[np.float64], width: int, shift: float, scale: float) -> NDArray[np.float64]:

@@ -5,14 +5,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST: Final = 1e100
-"""Evidence is cut off here: far above any threshold, far below what a product of two could overflow."""
+LARGEST: Final = 1e60
+"""Evidence is cut off here: far above any threshold, and ``CAP_EVERY`` windows later still no overflow."""
+STEEPEST: Final = 50.0
+"""The logarithm of what one window may do to a bet, either way."""
+CAP_EVERY: Final = 8
 MANY_BETS: Final = 128
 
 
 def factors(log_likelihoods: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each window multiplies each bet by."""
-    return np.exp(np.minimum(log_likelihoods, 200.0))
+    return np.exp(np.clip(log_likelihoods, -STEEPEST, STEEPEST))
 
 
 def advance(
@@ -38,12 +41,14 @@ def _window_by_window(
 ) -> NDArray[np.float64]:
     after = np.empty_like(factor)
     last = before
-    for w in range(len(factor)):
-        row = after[w]
-        np.add(last, stakes[w], out=row)
-        row *= factor[w]
-        np.minimum(row, LARGEST, out=row)
-        last = row
+    for start in range(0, len(factor), CAP_EVERY):
+        part = slice(start, start + CAP_EVERY)
+        for row, stake, one in zip(after[part], stakes[part], factor[part], strict=True):
+            # positional outputs: this is the innermost loop, and a keyword costs as much as the sum
+            np.add(last, stake, row)
+            np.multiply(row, one, row)
+            last = row
+        np.minimum(after[part], LARGEST, out=after[part])
     return after
 
 

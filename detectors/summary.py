@@ -28,6 +28,19 @@ class Summary:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    def slice(self, start: int, stop: int) -> "Summary":
+        """Windows ``start`` to ``stop``, as views."""
+        part = slice(start, stop)
+        return Summary(
+            self.stream,
+            self.signals,
+            self.counts[part],
+            self.sizes[part],
+            self.first_rows[part],
+            self.last_rows[part],
+            self.last_ts[part],
+        )
+
     def __add__(self, other: "Summary") -> "Summary":
         """The summary of both sets of rows, window by window: for parts of one window that were counted apart."""
         return Summary(
