@@ -84,8 +84,8 @@ def _pattern(spelling: str) -> str:
 def configure(
     level: LogLevel = LogLevel.INFO,
     log_format: LogFormat = LogFormat.AUTO,
-    *,
     secrets: Iterable[str] = (),
+    *,
     stream: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:

@@ -188,12 +188,15 @@ class Settings(ModelSettings, BaseSettings):
         return f"sqlite:///{self.data_dir.absolute() / 'store.db'}"
 
     @property
+    def local_url(self) -> str:
+        """Where a program on this machine reaches the daemon, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.http_host, self.http_host)  # noqa: S104 (not bound here)
+        return f"http://[{host}]:{self.http_port}" if ":" in host else f"http://{host}:{self.http_port}"
+
+    @property
     def page_url(self) -> str:
         """Where a person finds the status page, without a slash at the end."""
-        if self.public_url is not None:
-            return self.public_url.rstrip("/")
-        host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
-        return f"http://{host}:{self.http_port}"
+        return self.public_url.rstrip("/") if self.public_url is not None else self.local_url
 
     def source(self, variable: str) -> str:
         """Where the value of a variable came from: ``environment``, a file, a credential, or ``default``."""

@@ -97,6 +97,20 @@ def test_every_setting_is_described() -> None:
     assert undescribed == []
 
 
+@pytest.mark.parametrize(
+    ("environ", "local", "page"),
+    [
+        ({}, "http://127.0.0.1:6066", "http://127.0.0.1:6066"),
+        ({"DRIFTD_HTTP_HOST": "0.0.0.0"}, "http://127.0.0.1:6066", "http://127.0.0.1:6066"),  # noqa: S104
+        ({"DRIFTD_HTTP_HOST": "::", "DRIFTD_HTTP_PORT": "80"}, "http://[::1]:80", "http://[::1]:80"),
+        ({"DRIFTD_PUBLIC_URL": "https://driftd.example/"}, "http://127.0.0.1:6066", "https://driftd.example"),
+    ],
+)
+def test_the_daemon_is_found_by_programs_and_by_people(environ: dict[str, str], local: str, page: str) -> None:
+    settings = load({"DRIFTD_API_TOKEN": "a-token", **environ})
+    assert (settings.local_url, settings.page_url) == (local, page)
+
+
 # one model
 
 
