@@ -40,7 +40,7 @@ lint: $(INSTALLED_DEV) ## style and types
 	@$(BIN)/mypy
 
 bench: $(INSTALLED_DEV) ## every benchmark, one after the other (BENCH=name for one)
-	@for file in $$(grep -l '__main__' bench/$(or $(BENCH),*).py); do \
+	@for file in $$(grep -ls '__main__' bench/$(or $(BENCH),*).py); do \
 		echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; \
 	done
 
