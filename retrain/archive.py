@@ -35,6 +35,8 @@ def read(files: Sequence[str], *, first_row: int | None = None, until_row: int |
         try:
             # partitioning: folders of the path must not be taken for columns
             tables.append(pq.read_table(name, filters=wanted or None, partitioning=None))
+        except MemoryError:
+            raise
         except (OSError, pa.ArrowException) as error:
             message = f"{Path(name).name}: {error}"
             hint = "a file of the archive is missing or damaged: retrain from rows that are held in other files"

@@ -42,7 +42,7 @@ def proven_positive(x: NDArray[float64], lowest: NDArray[float64], alpha: float)
     for row in range(rows):
         values = x[row]
         moment = np.maximum(squares / (row + 1), np.finfo(np.float64).tiny)
-        stake = np.sqrt(2 * (target - capital) / (moment * (rows - row)))
+        stake = np.sqrt(2 * np.maximum(target - capital, 0) / (moment * (rows - row)))
         stake = np.where(proven, 0.0, np.minimum(stake, limit))
         capital = np.where(proven, capital, capital + np.log1p(stake * values))
         squares = squares + values**2

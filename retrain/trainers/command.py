@@ -121,6 +121,9 @@ def _run(arguments: list[str], environment: dict[str, str], log: Path, job: Job)
     if done.code:
         how = f"exit code {done.code}" if done.code > 0 else f"killed by signal {-done.code}"
         message = f"the training command failed with {how}\n{done.log}".rstrip()
+        if "MemoryError" in done.log:
+            hint = f"raise DRIFTD_RETRAIN__MEMORY_MB above {job.limits.memory_mb}, or train on fewer rows"
+            raise RetrainError(Reason.OUT_OF_MEMORY, message, hint)
         raise RetrainError(Reason.TRAINER_FAILED, message, f"its whole output is in {log}")
 
 
