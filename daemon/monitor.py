@@ -70,6 +70,7 @@ class Monitor:
         self.last_ts = 0.0
         self.last_label_ts: float | None = None
         self.last_arrival = 0.0
+        self.last_label_arrival: float | None = None
         self.windows = {
             stream: Window(
                 stream,
@@ -225,6 +226,7 @@ class Monitor:
         self.findings.counts["revised"] += counts.revised
         self.findings.counts["label"] += len(labels.ids) - counts.duplicates - counts.revised
         self.findings.labels.append((labels, next_rows))
+        self.last_label_arrival = self.last_arrival
         self.last_label_ts = max(self.last_label_ts or 0.0, float(labels.ts.max()))
 
     def _take_outcomes(self, joined: Joined, before: int, predicted: NDArray[np.int64]) -> None:

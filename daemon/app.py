@@ -1,0 +1,255 @@
+"""Builds and starts every part, in order, and stops them in the reverse one."""
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+from daemon import event
+from daemon.archive import Archive
+from daemon.checkpoint import Snapshot
+from daemon.client import TOKEN_FILE
+from daemon.dispatch import Dispatcher
+from daemon.logs import get_logger
+from daemon.metrics import Metrics
+from daemon.monitors import make_monitor
+from daemon.notifiers.registry import choose
+from daemon.pipeline import Pipeline
+from daemon.respond import Responder
+from daemon.service_manager import ServiceManager
+from daemon.settings import Settings
+from daemon.stores.engine import StoreError, open_store
+from daemon.stores.migrate import upgrade
+from daemon.stream import StreamService, build
+from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TopicPartition, TransportOptions
+from daemon.transports.errors import CannotOpen
+from daemon.transports.registry import make_transport
+from daemon.web import app as web
+from daemon.web.context import Access, Context, Limits
+from daemon.web.server import CannotListen, serve as listen
+
+MEBIBYTE = 1 << 20
+DAY_SECONDS = 86_400.0
+HOUSEKEEPING_SECONDS = 10.0
+
+log = get_logger("daemon")
+
+
+async def serve(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT. Returns the exit code (sysexits.h)."""
+    try:
+        async with AsyncExitStack() as stack:
+            daemon = await Daemon.start(settings, stack)
+            return await daemon.wait()
+    except (CannotOpen, StoreError, CannotListen) as error:
+        log.error(str(error))
+        return os.EX_CONFIG
+
+
+class Daemon:
+    """The running daemon: what its parts are, and how they end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.manager = ServiceManager()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
+        """Start every part; ``stack`` stops them, last first.
+
+        Raises CannotOpen, StoreError or CannotListen where a part cannot start: each says what to type.
+        """
+        daemon = cls(settings)
+        await daemon._start(stack)
+        return daemon
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        # the log first: opening it takes the data folder, so that a second daemon changes nothing
+        self.transport = make_transport(settings.broker, _transport_options(settings))
+        await self.transport.open()
+        stack.push_async_callback(self.transport.close)
+        # then the store, migrated before anything reads it
+        await upgrade(settings.store_url)
+        self.store = open_store(settings.store_url)
+        stack.push_async_callback(self.store.close)
+        self.archive = Archive(settings.data_dir.absolute() / "archive", self.store)
+        await self.archive.sweep()
+        # alerts, so that whatever happens from here on is told
+        self.dispatcher = self._make_dispatcher()
+        self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
+        # the pipeline, at its last checkpoint
+        self.pipeline = self._make_pipeline()
+        await self.pipeline.load()
+        stack.push_async_callback(self.pipeline.flush)
+        # the page before the stream: it shows how the daemon catches up
+        self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
+        stack.push_async_callback(self.server.stop)
+        self._leave_token()
+        self.stream = self._make_stream()
+        stack.push_async_callback(self.stream.stop)
+        await self.stream.start()
+        for name, work in (("checkpoints", self.pipeline.run()), ("housekeeping", self._keep_house())):
+            self._run(stack, work, name)
+        self.manager.ready(f"serving {self.server.url}")
+        log.info("ready", page=self.server.url, data=str(settings.data_dir.absolute()))
+
+    async def wait(self) -> int:
+        """Wait until the daemon is told to stop, or cannot go on. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        ended = asyncio.create_task(self.stream.join(), name="stream")
+        stopped = asyncio.create_task(self._stop.wait(), name="signal")
+        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for one in (ended, stopped):
+            one.cancel()
+        self.manager.stopping()
+        failure = self._failure or self.stream.failure
+        if failure is not None:
+            log.error("ends, so that it is started again", error=str(failure), exc_info=failure)
+            return os.EX_SOFTWARE
+        log.info("stopping")
+        return os.EX_OK
+
+    # --- parts
+
+    def _make_dispatcher(self) -> Dispatcher:
+        settings = self.settings
+        notifier = choose(
+            webhook_url=_plain(settings.slack_webhook_url),
+            bot_token=_plain(settings.slack_bot_token),
+            channel=settings.slack_channel,
+        )
+        return Dispatcher(
+            self.store,
+            notifier,
+            metrics=self.metrics,
+            page_url=settings.page_url,
+            repeat_seconds=lambda model: settings.model(model).alerts.repeat_hours * 3600,
+        )
+
+    def _make_pipeline(self) -> Pipeline:
+        settings = self.settings
+        return Pipeline(
+            self.store,
+            self.archive,
+            lambda model: make_monitor(model, settings.model(model), most_features=settings.limits.features),
+            Responder(self.triggers, lambda model: settings.model(model).alerts.group_seconds),
+            clock=time.time,
+            checkpoint_seconds=settings.pipeline.checkpoint_ms / 1000,
+            most_models=settings.limits.models,
+            committed=self._committed,
+        )
+
+    def _make_stream(self) -> StreamService:
+        limits = FetchLimits(records=self.settings.pipeline.batch_events)
+        return build(self.transport, self.settings.topics, self.pipeline.offsets, self.pipeline.process, limits=limits)
+
+    def _context(self) -> Context:
+        settings = self.settings
+        limits = settings.limits
+        return Context(
+            store=self.store,
+            append=self._append,
+            check=event.check,
+            actions=self.actions,
+            metrics=self.metrics,
+            access=Access(
+                settings.http_host, settings.public_url, _plain(settings.api_token), _plain(settings.ingest_token)
+            ),
+            limits=Limits(limits.body_mb * MEBIBYTE, limits.decompressed_mb * MEBIBYTE),
+            topic=settings.topics[0],
+            mode=settings.mode,
+            min_effect=settings.min_effect,
+            lag=lambda: self.stream.lag(),
+            not_ready=lambda: None,
+            stopping=self._stop.is_set,
+        )
+
+    async def _append(self, topic: str, value: bytes, events: int) -> int:
+        return await self.transport.append(topic, value, events, timestamp=time.time())
+
+    async def _committed(self, offsets: Mapping[TopicPartition, int], snapshot: Snapshot) -> None:
+        for target in snapshot.offsets:
+            await self.transport.processed(target, offsets[target])
+        if any(one.findings.verdicts for one in snapshot.monitors):
+            self.dispatcher.wake()
+
+    # --- housekeeping
+
+    async def _keep_house(self) -> None:
+        settings = self.settings
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self.archive.compact(settings.archive.file_rows)
+            await self.transport.trim(await self.pipeline.offsets(), now=time.time())
+            stalled = self.stream.seconds_since_progress(time.monotonic())
+            if self.stream.lag() and stalled > settings.pipeline.stall_seconds:
+                self._fail(RuntimeError(f"no progress for {stalled:.0f} s with events waiting"))
+                return
+            self.manager.alive()
+
+    def _run(
+        self,
+        stack: AsyncExitStack,
+        work: Awaitable[None],
+        name: str,
+        stop: Callable[[], Awaitable[None] | None] | None = None,
+    ) -> None:
+        """Run a part in the background; that it ends by an error ends the daemon."""
+        task = asyncio.ensure_future(work)
+        task.set_name(name)
+        task.add_done_callback(self._ended)
+        stack.push_async_callback(partial(_end, task, stop))
+
+    def _ended(self, task: "asyncio.Future[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(task.exception())
+
+    def _fail(self, error: BaseException | None) -> None:
+        self._failure = error
+        self._stop.set()
+
+    def _leave_token(self) -> None:
+        """Without a token of the operator's, whoever may read the data folder may make changes from the command line."""
+        if self.settings.api_token is None:
+            path = self.settings.data_dir / TOKEN_FILE
+            path.unlink(missing_ok=True)
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+                file.write(self.local_token)
+
+
+async def _end(task: "asyncio.Future[None]", stop: Callable[[], Awaitable[None] | None] | None) -> None:
+    if stop is not None:
+        waiting = stop()
+        if waiting is not None:
+            await waiting
+    else:
+        task.cancel()
+    try:
+        await task
+    except (asyncio.CancelledError, Exception):  # noqa: BLE001 (it has been logged where it ended the daemon)
+        return
+
+
+def _transport_options(settings: Settings) -> TransportOptions:
+    return TransportOptions(
+        settings.data_dir.absolute(),
+        BacklogLimits(events=settings.limits.backlog_events),
+        Retention(settings.event_log.retention_mb * MEBIBYTE, settings.event_log.retention_days * DAY_SECONDS),
+    )
+
+
+def _plain(secret: object) -> str | None:
+    reveal = getattr(secret, "get_secret_value", None)
+    return reveal() if reveal is not None else None
