@@ -23,6 +23,8 @@ ERROR_WEIGHT: Final = 0.8
 
 ESTIMATION_MARGIN: Final = 0.5
 """z: standard errors by which a bet is lowered because the reference's law is itself an estimate; see ``_tilt``."""
+ESTIMATION_MARGIN_CORRELATED: Final = 1.0
+"""The same where rows are correlated, because then the correlation is an estimate as well."""
 
 _FIXED_POINT: Final = 30
 
@@ -118,8 +120,9 @@ def _tilt(bet: Bet, reference_law: NDArray[np.float64], reference: Reference, s:
     law, before = bet.law[used], reference_law[used]
     temper = float(reference.temper[s])
     ratio = np.log(law / before)
+    z = ESTIMATION_MARGIN if temper == 1.0 else ESTIMATION_MARGIN_CORRELATED
     chi2 = float(((law - before) ** 2 / before).sum())
-    margin = ESTIMATION_MARGIN * float(np.sqrt(chi2 / (reference.rows * temper)))
+    margin = z * float(np.sqrt(chi2 / (reference.rows * temper)))
     if float(law @ ratio) <= margin:
         return None
     logs = np.zeros(len(reference_law))

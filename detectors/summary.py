@@ -1,6 +1,7 @@
 """A Summary is counts, and counts add up."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,19 @@ class Summary:
             np.maximum(self.last_rows, other.last_rows),
             np.maximum(self.last_ts, other.last_ts),
         )
+
+
+SIGNALS_PER_WINDOW_ROW: Final = 4
+MOST_WINDOW_ROWS: Final = 50
+
+
+def window_rows(signals: int) -> int:
+    """Rows of a window for a stream of ``signals`` signals: 1 for a few, more for many, at most 50.
+
+    A change is seen at the end of a window, so that short ones see it sooner; a window costs as much as it has signals,
+    so that the cost of a row stays the same.
+    """
+    return min(MOST_WINDOW_ROWS, max(1, -(-signals // SIGNALS_PER_WINDOW_ROW)))
 
 
 def summarise(
