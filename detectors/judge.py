@@ -1,0 +1,113 @@
+"""What a stream has been like, and what is to be said of a change in it."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.alternatives import build_alternatives
+from detectors.base import Kind, Severity, Verdict
+from detectors.change_point import ChangePoint, change_point
+from detectors.effect import Effect, Effects
+from detectors.history import History
+from detectors.reference import Reference
+
+CRITICAL: Final = {Kind.DRIFT: 2.5, Kind.QUALITY: 10.0, Kind.CONCEPT: 5.0}
+"""An effect of this many times what is worth raising is critical."""
+
+
+class Judge:
+    """Finds where a change began and how large it is, and puts it into words.
+
+    Detectors that decide when to raise something share it: ``m`` below is the index of one of ``bets.monitors``, that
+    is, of one kind of change of one signal.
+    """
+
+    def __init__(self, reference: Reference, detector: str, min_effect: float, min_loss: float) -> None:
+        self.reference = reference
+        self.detector = detector
+        self.min_effect = min_effect
+        self.min_loss = min_loss
+        self.bets = build_alternatives(reference, min_effect=min_effect, min_loss=min_loss)
+        self.history = History(len(reference.signals), reference.width)
+        self._effects = Effects(reference)
+
+    def columns(self, m: int) -> slice:
+        """Which of all bets belong to monitor m."""
+        monitor = self.bets.monitors[m]
+        return slice(monitor.start, monitor.stop)
+
+    def tilts(self, m: int) -> NDArray[np.float64]:
+        """What a row in each bin adds to the logarithm of each bet of monitor m: B bins, K bets."""
+        monitor = self.bets.monitors[m]
+        offset = self.bets.offsets[monitor.s]
+        return self.bets.tilts[monitor.s][:, monitor.start - offset : monitor.stop - offset]
+
+    def tilt_back(self, m: int, bet: int) -> NDArray[np.float64]:
+        """What a row in each bin adds to the bet that the reference's law is back, after ``bet`` of monitor m."""
+        # the margin was taken off the bet on the change, and is to be taken off the bet on its end as well
+        return np.asarray(-self.tilts(m)[:, bet] - 2 * self.bets.margins[self.columns(m)][bet])
+
+    def least(self, m: int) -> float:
+        """The smallest effect that is raised."""
+        return self.min_loss if self.bets.monitors[m].kind is Kind.CONCEPT else self.min_effect
+
+    def change(self, m: int) -> tuple[ChangePoint, Effect]:
+        """Where the change that monitor m sees began, and its size since then."""
+        prior = np.log(self.bets.weights[self.columns(m)])
+        return self._sized(m, change_point(self.history, self.bets.monitors[m].s, self.tilts(m), prior))
+
+    def change_back(self, m: int, bet: int, raised_row: int) -> tuple[ChangePoint, Effect]:
+        """Where, after ``raised_row``, the reference's law seems to be back, and what effect is left since then."""
+        tilt = self.tilt_back(m, bet)[:, None]
+        s = self.bets.monitors[m].s
+        return self._sized(m, change_point(self.history, s, tilt, np.zeros(1), not_before=raised_row))
+
+    def ranking_since(self, row: int) -> tuple[tuple[str, float], ...]:
+        """Signals by how much they moved from ``row`` on, as shares of 1, most moved first."""
+        return self._effects.ranking(self.history.since(row))
+
+    def verdict(
+        self,
+        m: int,
+        change: ChangePoint,
+        effect: Effect,
+        *,
+        row: int,
+        ts: float,
+        evidence: dict[str, Any],
+        recovered: bool = False,
+    ) -> Verdict:
+        """Put the change into words; ``evidence`` goes before the figures of its size."""
+        monitor = self.bets.monitors[m]
+        counts = change.counts[monitor.s]
+        figures: dict[str, Any] = {
+            **evidence,
+            "effect": round(effect.value, 4),
+            "effect_name": effect.name,
+            "bin": effect.what,
+            "reference": round(effect.reference, 6),
+            "current": round(effect.current, 6),
+            "rows_since_change": int(counts.sum()),
+        }
+        means = self._effects.means(monitor.s, counts)
+        if means is not None and monitor.kind is Kind.DRIFT:
+            figures["reference_mean"], figures["current_mean"] = (float(f"{mean:.6g}") for mean in means)
+        loud = not recovered and effect.value >= CRITICAL[monitor.kind] * self.least(m)
+        return Verdict(
+            kind=monitor.kind,
+            signal=self.reference.signals[monitor.s],
+            detector=self.detector,
+            severity=Severity.CRITICAL if loud else Severity.WARNING,
+            row=row,
+            ts=ts,
+            change_row=change.row,
+            change_ts=change.ts,
+            evidence=figures,
+            ranking=() if recovered else self._effects.ranking(change.counts),
+            recovered=recovered,
+        )
+
+    def _sized(self, m: int, change: ChangePoint) -> tuple[ChangePoint, Effect]:
+        monitor = self.bets.monitors[m]
+        return change, self._effects.of(monitor.s, monitor.kind, change.counts[monitor.s])

@@ -1,0 +1,80 @@
+"""What has been raised and is not over."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Verdict
+from detectors.judge import Judge
+from detectors.shiryaev_roberts import advance, factors
+from detectors.summary import Summary
+
+
+@dataclass(slots=True)
+class _Open:
+    """The row at which it was raised, the bet that explained it, and the evidence that it is over."""
+
+    row: int
+    bet: int
+    evidence: float
+
+
+class OpenAlarms:
+    """The monitors that have raised something, until the rows are back to the reference.
+
+    That is a change like any other, from the law that was raised to the reference's, and it is found in the same way: a
+    Shiryaev-Roberts statistic has to reach ``threshold``, and the effect since then has to be too small to be raised.
+    """
+
+    def __init__(self, judge: Judge, threshold: float) -> None:
+        self.threshold = threshold
+        self._judge = judge
+        self._open: dict[int, _Open] = {}
+
+    def __contains__(self, m: int) -> bool:
+        return m in self._open
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._open)
+
+    def add(self, m: int, row: int, bet: int) -> None:
+        """Monitor m has raised something at ``row``, which ``bet`` explains best."""
+        self._open[m] = _Open(row, bet, 0.0)
+
+    def evidence(self, summary: Summary, start: int) -> NDArray[np.float64]:
+        """Evidence after each window from ``start`` on that each open alarm is over: W windows, one column each."""
+        counts = summary.counts[start:]
+        if not self._open:
+            return np.zeros((len(counts), 0))
+        monitors = self._judge.bets.monitors
+        logs = [counts[:, monitors[m].s] @ self._judge.tilt_back(m, one.bet) for m, one in self._open.items()]
+        before = np.array([one.evidence for one in self._open.values()])
+        return advance(factors(np.stack(logs, axis=1)), summary.sizes[start:], np.ones(len(before)), before)
+
+    def close(self, evidence: NDArray[np.float64], row: int, ts: float) -> list[tuple[int, Verdict]]:
+        """Go on with ``evidence``, a row of what ``evidence()`` gave; the monitors that are over, and what to say."""
+        over = []
+        for (m, one), value in zip(list(self._open.items()), evidence.tolist(), strict=True):
+            one.evidence = value
+            if value < self.threshold:
+                continue
+            change, effect = self._judge.change_back(m, one.bet, one.row)
+            if effect.value >= self._judge.least(m):
+                # nearer to the reference than to what was raised, and still too far from it: look again from here
+                one.evidence = 0.0
+                continue
+            del self._open[m]
+            found = {"threshold": self.threshold, "raised_row": one.row}
+            over.append((m, self._judge.verdict(m, change, effect, row=row, ts=ts, evidence=found, recovered=True)))
+        return over
+
+    def to_list(self) -> list[Any]:
+        """Plain values, for msgpack."""
+        return [[m, one.row, one.bet, one.evidence] for m, one in self._open.items()]
+
+    def restore(self, data: list[Any]) -> None:
+        """Go on from what ``to_list`` gave."""
+        self._open = {m: _Open(row, bet, evidence) for m, row, bet, evidence in data}
