@@ -30,6 +30,11 @@ class StoreTooNew(StoreError):
         self.revision = revision
 
 
+def head() -> str:
+    """Return the revision that this version of the daemon works with."""
+    return HEAD
+
+
 async def current(url: str) -> str | None:
     """Return the revision of the store at ``url``, None where it has no tables yet."""
     store = open_store(url)
