@@ -52,8 +52,7 @@ class NumberBins:
 
     def encode(self, column: NDArray[Any]) -> NDArray[np.int16]:
         """The bin of each value. Text that reads as a number is one, other text is invalid."""
-        if column.dtype == object:
-            column = np.array([_text_as_number(value) for value in column.tolist()], dtype=np.float64)
+        column = as_numbers(column)
         # position 0 is below every edge, position k + 1 above: both are new until looked at
         codes = np.searchsorted(self.edges, column, side="right").astype(np.int16)
         outside = (codes == 0) | (codes == len(self.edges)) if len(self.edges) else np.ones(len(column), dtype=bool)
@@ -209,6 +208,13 @@ def _learn_categories(column: NDArray[Any], categories: int) -> CategoryBins:
         tuple(rare[:KNOWN_RARE]),
         open=len(rare) > KNOWN_RARE or (unseen > UNSEEN_MASS and len(ordered) > categories),
     )
+
+
+def as_numbers(column: NDArray[Any]) -> NDArray[np.float64]:
+    """The numbers of a column. Text that reads as a number is one; missing is NaN, any other text is infinite."""
+    if column.dtype != object:
+        return column
+    return np.array([_text_as_number(value) for value in column.tolist()], dtype=np.float64)
 
 
 def _text_as_number(value: str | None) -> float:

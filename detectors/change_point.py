@@ -1,29 +1,44 @@
 """Where a change began, and what the rows say since then."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.history import History
 
+PLAUSIBLE: Final = 2.0
+"""A bet whose log likelihood is within this of the best one's may as well be the true one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """The first row and time after the change, the bet that explains it best, and all signals' counts since."""
+    """The first row and time after the change, the smallest bet that explains it, and all signals' counts since.
+
+    ``gain`` is the log likelihood of the best bet since then, its prior included.
+    """
 
     row: int
     ts: float
     bet: int
+    gain: float
     counts: NDArray[np.int64]
 
 
 def change_point(
-    history: History, s: int, tilts: NDArray[np.float64], prior: NDArray[np.float64], *, not_before: int = 0
+    history: History,
+    s: int,
+    tilts: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    *,
+    not_before: int = 0,
 ) -> ChangePoint:
     """Most likely change of signal s: over all bucket starts and the bets ``tilts`` (B, K) with log weights ``prior``.
 
-    Only buckets that begin at row ``not_before`` or later are looked at, or the last one where none does.
+    Only buckets that begin at row ``not_before`` or later are looked at, or the last one where none does. Of the bets
+    that are plausible from the start found, the one of the least ``sizes`` is named.
 
     The maximum over j of the log likelihood of rows j to now under a bet against the reference: the start of the last
     excursion of a CUSUM (Page 1954; Lorden 1971).
@@ -32,7 +47,9 @@ def change_point(
     since = np.cumsum(gains[::-1], axis=0)[::-1] + prior
     first_rows = history.first_rows()
     earliest = min(int(np.searchsorted(first_rows, not_before)), len(since) - 1)
-    since[:earliest] = -np.inf
-    j, bet = np.unravel_index(int(np.argmax(since)), since.shape)
+    best = since[earliest:].max(axis=1)
+    j = earliest + int(np.argmax(best))
+    plausible = since[j] >= since[j].max() - PLAUSIBLE
+    bet = int(np.argmin(np.where(plausible, sizes, np.inf)))
     row = int(first_rows[j])
-    return ChangePoint(row, float(history.first_ts()[j]), int(bet), history.since(row))
+    return ChangePoint(row, float(history.first_ts()[j]), bet, float(since[j].max()), history.since(row))

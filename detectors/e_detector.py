@@ -144,7 +144,7 @@ class EDetector:
 
     def _consider(self, m: int, evidence: float, row: int, ts: float) -> Verdict | None:
         """Raise what monitor m has evidence for, unless the change is too small."""
-        change, effect = self._judge.change(m)
+        change, effect = self._judge.change(m, not_before=self._open.over_since(m))
         least = self._judge.least(m)
         if effect.value < least:
             self._again[m] = row + 1 + int(change.counts[self._bets.monitors[m].s].sum()) // RECHECK
@@ -163,7 +163,7 @@ class EDetector:
             "fingerprint": self._fingerprint(),
             "evidence": self._evidence.tobytes(),
             "again": self._again.tobytes(),
-            "open": self._open.to_list(),
+            "open": self._open.to_dict(),
             "history": self._judge.history.to_dict(),
         }
 

@@ -52,16 +52,19 @@ class Judge:
         """The smallest effect that is raised."""
         return self.min_loss if self.bets.monitors[m].kind is Kind.CONCEPT else self.min_effect
 
-    def change(self, m: int) -> tuple[ChangePoint, Effect]:
-        """Where the change that monitor m sees began, and its size since then."""
-        prior = np.log(self.bets.weights[self.columns(m)])
-        return self._sized(m, change_point(self.history, self.bets.monitors[m].s, self.tilts(m), prior))
+    def change(self, m: int, *, not_before: int) -> tuple[ChangePoint, Effect]:
+        """Where, from row ``not_before`` on, the change that monitor m sees began, and its size since then."""
+        columns = self.columns(m)
+        prior = np.log(self.bets.weights[columns])
+        s = self.bets.monitors[m].s
+        sizes = self.bets.margins[columns]
+        return self._sized(m, change_point(self.history, s, self.tilts(m), prior, sizes, not_before=not_before))
 
     def change_back(self, m: int, bet: int, raised_row: int) -> tuple[ChangePoint, Effect]:
         """Where, after ``raised_row``, the reference's law seems to be back, and what effect is left since then."""
         tilt = self.tilt_back(m, bet)[:, None]
-        s = self.bets.monitors[m].s
-        return self._sized(m, change_point(self.history, s, tilt, np.zeros(1), not_before=raised_row))
+        s, one = self.bets.monitors[m].s, np.zeros(1)
+        return self._sized(m, change_point(self.history, s, tilt, one, one, not_before=raised_row))
 
     def ranking_since(self, row: int) -> tuple[tuple[str, float], ...]:
         """Signals by how much they moved from ``row`` on, as shares of 1, most moved first."""

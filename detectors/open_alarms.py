@@ -33,6 +33,7 @@ class OpenAlarms:
         self.threshold = threshold
         self._judge = judge
         self._open: dict[int, _Open] = {}
+        self._over: dict[int, int] = {}
 
     def __contains__(self, m: int) -> bool:
         return m in self._open
@@ -43,6 +44,10 @@ class OpenAlarms:
     def add(self, m: int, row: int, bet: int) -> None:
         """Monitor m has raised something at ``row``, which ``bet`` explains best."""
         self._open[m] = _Open(row, bet, 0.0)
+
+    def over_since(self, m: int) -> int:
+        """The row from which monitor m was last found back at the reference; 0 if it has never left it."""
+        return self._over.get(m, 0)
 
     def evidence(self, summary: Summary, start: int) -> NDArray[np.float64]:
         """Evidence after each window from ``start`` on that each open alarm is over: W windows, one column each."""
@@ -67,14 +72,19 @@ class OpenAlarms:
                 one.evidence = 0.0
                 continue
             del self._open[m]
+            self._over[m] = change.row
             found = {"threshold": self.threshold, "raised_row": one.row}
             over.append((m, self._judge.verdict(m, change, effect, row=row, ts=ts, evidence=found, recovered=True)))
         return over
 
-    def to_list(self) -> list[Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for msgpack."""
-        return [[m, one.row, one.bet, one.evidence] for m, one in self._open.items()]
+        return {
+            "open": [[m, one.row, one.bet, one.evidence] for m, one in self._open.items()],
+            "over": [[m, row] for m, row in self._over.items()],
+        }
 
-    def restore(self, data: list[Any]) -> None:
-        """Go on from what ``to_list`` gave."""
-        self._open = {m: _Open(row, bet, evidence) for m, row, bet, evidence in data}
+    def restore(self, data: dict[str, Any]) -> None:
+        """Go on from what ``to_dict`` gave."""
+        self._open = {m: _Open(row, bet, evidence) for m, row, bet, evidence in data["open"]}
+        self._over = dict(data["over"])
