@@ -63,6 +63,10 @@ class NumberBins:
             codes[where] = np.where(np.isnan(odd), MISSING, np.where(np.isinf(odd), INVALID_BIN, NEW))
         return codes
 
+    def points(self, column: NDArray[Any]) -> NDArray[np.float64]:
+        """The numbers themselves."""
+        return as_numbers(column)
+
     def labels(self) -> list[str]:
         """What a person reads for each bin."""
         if self.exact:
@@ -130,6 +134,10 @@ class CategoryBins:
         if len(values) > 1:
             return np.array(itemgetter(*values)(self._codes), dtype=np.int16)
         return np.array([self._codes[value] for value in values], dtype=np.int16)
+
+    def points(self, column: NDArray[Any]) -> NDArray[np.float64]:
+        """The index of each value's bin, as a number."""
+        return self.encode(column).astype(np.float64)
 
     def labels(self) -> list[str]:
         """What a person reads for each bin."""

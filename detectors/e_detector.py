@@ -39,22 +39,22 @@ class EDetector:
     as a verdict too, with ``recovered`` set (see ``open_alarms.py``).
     """
 
-    name: str = "e_detector"
-
     def __init__(
         self,
         reference: Reference,
         events_per_false_alarm: float,
         min_effect: float = 0.1,
         min_loss: float = 0.01,
+        name: str = "e_detector",
     ) -> None:
         if events_per_false_alarm < 1:
             raise ValueError(f"events_per_false_alarm must be at least 1, not {events_per_false_alarm}")
+        self.name = name
         self.reference = reference
         self.events_per_false_alarm = events_per_false_alarm
         self.min_effect = min_effect
         self.min_loss = min_loss
-        self._judge = Judge(reference, self.name, min_effect, min_loss)
+        self._judge = Judge(reference, name, min_effect, min_loss)
         self._bets = self._judge.bets
         self._open = OpenAlarms(self._judge, events_per_false_alarm)
         self._starts = np.array([monitor.start for monitor in self._bets.monitors], dtype=np.int64)

@@ -46,7 +46,12 @@ class Effects:
             return self._of_error(s, counts)
         reference, now = self._reference.counts[s], counts
         labels = self._reference.bins[s].labels()
-        if kind is Kind.QUALITY:
+        if kind is Kind.ANOMALY:
+            highest = len(labels) - 1
+            groups_before = np.array([reference[FIRST_BIN:highest].sum(), reference[NEW] + reference[highest]])
+            groups_now = np.array([now[FIRST_BIN:highest].sum(), now[NEW] + now[highest]])
+            b = NEW if now[NEW] else highest
+        elif kind is Kind.QUALITY:
             groups_before = np.append(reference[:FIRST_BIN], reference[FIRST_BIN:].sum())
             groups_now = np.append(now[:FIRST_BIN], now[FIRST_BIN:].sum())
             growth = _shares(now)[:FIRST_BIN] - _shares(reference)[:FIRST_BIN]

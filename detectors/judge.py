@@ -12,7 +12,7 @@ from detectors.effect import Effect, Effects
 from detectors.history import History
 from detectors.reference import Reference
 
-CRITICAL: Final = {Kind.DRIFT: 2.5, Kind.QUALITY: 10.0, Kind.CONCEPT: 5.0}
+CRITICAL: Final = {Kind.DRIFT: 2.5, Kind.QUALITY: 10.0, Kind.CONCEPT: 5.0, Kind.ANOMALY: 20.0}
 """An effect of this many times what is worth raising is critical."""
 
 

@@ -28,11 +28,16 @@ CATEGORY_ODDS: Final = (0.4, 0.65, 1.6, 2.5, 5.0)
 """Factors on the odds of a category."""
 ERROR_ODDS: Final = (1.15, 1.35, 1.75, 2.5, 4.0)
 """Factors on the odds of an error."""
+STRANGE: Final = ((5.0, 0.1), (50.0, 0.7))
+"""Factor on the odds of the highest anomaly scores, and the share that they come to at least."""
 BROKEN: Final = ((4.0, 0.05), (30.0, 0.7))
 """Factor on the odds of a special bin, and the share that it comes to at least."""
 FLAG_VALUES: Final = 2
 FEWEST_VALUES: Final = 4
 """A number of fewer values is bet on value by value, like a category."""
+
+ANOMALY_SCORE: Final = "features"
+"""The signal of a score that says how strange a row is: that is what is raised, and the row is of all features."""
 
 _normal: Final = NormalDist()
 
@@ -64,6 +69,9 @@ def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet
     if reference.signals[s] == "error":
         yield from _error(bins.width - FIRST_BIN, law)
         return
+    if reference.signals[s] == ANOMALY_SCORE:
+        yield from _strange(bins.width, law)
+        return
     if bins.kind == "number" and bins.width - FIRST_BIN >= FEWEST_VALUES:
         yield from _number(bins.width, law)
     elif bins.width - FIRST_BIN > 1:
@@ -82,6 +90,14 @@ def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:
             yield Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, shift, 1.0), weight)
         # larger than any error of the reference
         yield from (Bet(Kind.CONCEPT, _odds(law, NEW, factor, least), 0.03) for factor, least in BROKEN)
+
+
+def _strange(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:
+    """More rows in the highest bins, or above any score of the reference."""
+    if width == FIRST_BIN:
+        return
+    for which in (slice(width - 1, width), slice(max(FIRST_BIN, width - 3), width), slice(NEW, FIRST_BIN)):
+        yield from (Bet(Kind.ANOMALY, _odds(law, which, factor, least)) for factor, least in STRANGE)
 
 
 def _number(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:

@@ -13,6 +13,9 @@ from detectors.correlation import correlation_time
 __all__ = ["FIRST_BIN", "INVALID_BIN", "MISSING", "NEW", "Reference"]
 
 VERSION: Final = 1
+SAMPLE_ROWS: Final = 1_000
+SAMPLE_VALUES: Final = 400_000
+"""A reference keeps up to so many of its rows, and at most so many values, for detectors that look at whole rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +23,9 @@ class Reference:
     """What the rows of one stream looked like when all was well.
 
     ``counts[s, b]`` is how many of the ``rows`` rows had signal s in bin b, padded with zeros to ``width`` bins.
-    ``temper[s]`` is what a row's evidence is worth beside that of an independent row, between 0 and 1.
+    ``temper[s]`` is what a row's evidence is worth beside that of an independent row, between 0 and 1. ``sample`` holds
+    some of the rows, evenly spread (k rows, S signals): a number as it was (NaN where missing, infinite where invalid),
+    a category as the index of its bin.
     """
 
     stream: Stream
@@ -29,6 +34,7 @@ class Reference:
     counts: NDArray[np.int64]
     rows: int
     temper: NDArray[np.float64]
+    sample: NDArray[np.float32]
 
     @classmethod
     def learn(cls, columns: Columns, *, bins: int = 20, categories: int = 20) -> "Reference":
@@ -46,11 +52,15 @@ class Reference:
         width = max(one.width for one in learned)
         counts = np.zeros((len(signals), width), dtype=np.int64)
         temper = np.ones(len(signals))
+        kept = np.linspace(0, len(columns) - 1, min(len(columns), SAMPLE_ROWS, SAMPLE_VALUES // len(signals) + 1))
+        picked = np.unique(kept.astype(np.int64))
+        sample = np.empty((len(picked), len(signals)), dtype=np.float32)
         for s, (name, one) in enumerate(zip(signals, learned, strict=True)):
             codes = one.encode(columns.values[name])
             counts[s] = np.bincount(codes, minlength=width)
+            sample[:, s] = one.points(columns.values[name][picked])
             temper[s] = 1 / max(correlation_time(score) for score in _scores(codes, one, counts[s]))
-        return cls(columns.stream, signals, learned, counts, len(columns), temper)
+        return cls(columns.stream, signals, learned, counts, len(columns), temper, sample)
 
     @property
     def width(self) -> int:
@@ -86,6 +96,7 @@ class Reference:
             "counts": [row[: one.width].tolist() for row, one in zip(self.counts, self.bins, strict=True)],
             "rows": self.rows,
             "temper": self.temper.tolist(),
+            "sample": self.sample.astype("<f4").tobytes(),
         }
 
     @classmethod
@@ -104,6 +115,7 @@ class Reference:
             counts,
             int(data["rows"]),
             np.array(data["temper"], dtype=np.float64),
+            np.frombuffer(data["sample"], dtype="<f4").reshape(-1, len(bins)).astype(np.float32),
         )
 
 

@@ -74,6 +74,12 @@ def _river(name: str, make: Callable[[], Any], warm_up_rows: int = 2_000) -> Fac
     return factory
 
 
+def _half_space_trees(reference: Reference, options: Options) -> Detector:
+    from detectors.half_space_trees import HalfSpaceTrees
+
+    return HalfSpaceTrees(reference, options.events_per_false_alarm, options.min_effect)
+
+
 # river has no types, and takes two seconds and a hundred megabytes to import: only who asks for it pays
 
 
@@ -112,6 +118,7 @@ _FEATURES: Final = frozenset({Stream.FEATURES})
 
 _ALL: Final = (
     DetectorSpec("e_detector", frozenset(Stream), _e_detector),
+    DetectorSpec("half_space_trees", _FEATURES, _half_space_trees),
     DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin)),
     DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley)),
     DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm)),
