@@ -10,14 +10,15 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from daemon import event
+from daemon import event, incidents
+from daemon.actions import HandActions
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.client import TOKEN_FILE
 from daemon.dispatch import Dispatcher
 from daemon.logs import get_logger
 from daemon.metrics import Metrics
-from daemon.monitors import make_monitor
+from daemon.monitors import make_monitor, rules_of
 from daemon.notifiers.registry import choose
 from daemon.pipeline import Pipeline
 from daemon.respond import Responder
@@ -29,6 +30,8 @@ from daemon.stream import StreamService, build
 from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TopicPartition, TransportOptions
 from daemon.transports.errors import CannotOpen
 from daemon.transports.registry import make_transport
+from daemon.triggers import Triggers
+from daemon.volume import Volume
 from daemon.web import app as web
 from daemon.web.context import Access, Context, Limits
 from daemon.web.server import CannotListen, serve as listen
@@ -60,7 +63,7 @@ class Daemon:
         self.manager = ServiceManager()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.local_token = secrets.token_urlsafe(32)
 
     @classmethod
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
@@ -87,10 +90,20 @@ class Daemon:
         # alerts, so that whatever happens from here on is told
         self.dispatcher = self._make_dispatcher()
         self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
+        self.triggers = self._make_triggers()
+        self.volume = Volume(time.time())
         # the pipeline, at its last checkpoint
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
         stack.push_async_callback(self.pipeline.flush)
+        self.actions = HandActions(
+            self.store,
+            self.triggers,
+            self.pipeline,
+            self._append_to_first,
+            wake_retrainer=self._wake_retrainer,
+            wake_dispatcher=self.dispatcher.wake,
+        )
         # the page before the stream: it shows how the daemon catches up
         self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
         stack.push_async_callback(self.server.stop)
@@ -138,13 +151,22 @@ class Daemon:
             repeat_seconds=lambda model: settings.model(model).alerts.repeat_hours * 3600,
         )
 
+    def _make_triggers(self) -> Triggers:
+        return Triggers(
+            lambda model: rules_of(self.settings.model(model)), note=incidents.note, wake=self._wake_retrainer
+        )
+
+    def _wake_retrainer(self) -> None:
+        self.retrainer.wake()
+
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings
+        self.responder = Responder(self.triggers, lambda model: settings.model(model).alerts.group_seconds)
         return Pipeline(
             self.store,
             self.archive,
             lambda model: make_monitor(model, settings.model(model), most_features=settings.limits.features),
-            Responder(self.triggers, lambda model: settings.model(model).alerts.group_seconds),
+            self.responder,
             clock=time.time,
             checkpoint_seconds=settings.pipeline.checkpoint_ms / 1000,
             most_models=settings.limits.models,
@@ -165,7 +187,11 @@ class Daemon:
             actions=self.actions,
             metrics=self.metrics,
             access=Access(
-                settings.http_host, settings.public_url, _plain(settings.api_token), _plain(settings.ingest_token)
+                settings.http_host,
+                settings.public_url,
+                _plain(settings.api_token),
+                _plain(settings.ingest_token),
+                self.local_token,
             ),
             limits=Limits(limits.body_mb * MEBIBYTE, limits.decompressed_mb * MEBIBYTE),
             topic=settings.topics[0],
@@ -176,12 +202,16 @@ class Daemon:
             stopping=self._stop.is_set,
         )
 
+    async def _append_to_first(self, value: bytes, events: int) -> int:
+        return await self._append(self.settings.topics[0], value, events)
+
     async def _append(self, topic: str, value: bytes, events: int) -> int:
         return await self.transport.append(topic, value, events, timestamp=time.time())
 
     async def _committed(self, offsets: Mapping[TopicPartition, int], snapshot: Snapshot) -> None:
         for target in snapshot.offsets:
             await self.transport.processed(target, offsets[target])
+        self.volume.heard(one.monitor for one in snapshot.monitors)
         if any(one.findings.verdicts for one in snapshot.monitors):
             self.dispatcher.wake()
 
@@ -191,6 +221,7 @@ class Daemon:
         settings = self.settings
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self._listen_for_silence()
             await self.archive.compact(settings.archive.file_rows)
             await self.transport.trim(await self.pipeline.offsets(), now=time.time())
             stalled = self.stream.seconds_since_progress(time.monotonic())
@@ -198,6 +229,15 @@ class Daemon:
                 self._fail(RuntimeError(f"no progress for {stalled:.0f} s with events waiting"))
                 return
             self.manager.alive()
+
+    async def _listen_for_silence(self) -> None:
+        now = time.time()
+        for monitor in list(self.pipeline.monitors.values()):
+            verdicts = self.volume.verdicts(monitor, self.settings.model(monitor.model).volume, now)
+            if verdicts:
+                async with self.store.begin() as connection:
+                    await self.responder.judge(connection, monitor.model, monitor.version, verdicts, now)
+                self.dispatcher.wake()
 
     def _run(
         self,

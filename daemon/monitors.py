@@ -1,8 +1,9 @@
-"""Makes a model's monitor from its settings: which detectors, and what share of the false-alarm budget each stream has."""
+"""A model's settings as what its parts take: its detectors with their shares of the budget, the policy's rules."""
 
 from collections.abc import Sequence
 
 from daemon.monitor import Monitor, MonitorOptions
+from daemon.policy import Rules
 from daemon.settings import ModelSettings
 from daemon.settings import Task as ChosenTask
 from daemon.tasks import Task
@@ -39,3 +40,17 @@ def make_monitor(model: str, settings: ModelSettings, *, most_features: int = 2_
         ]
 
     return Monitor(model, options, build)
+
+
+def rules_of(settings: ModelSettings) -> Rules:
+    """What the policy goes by for a model."""
+    retrain = settings.retrain
+    return Rules(
+        mode=settings.mode,
+        on=frozenset(retrain.on),
+        cooldown_seconds=retrain.cooldown_seconds,
+        budget_per_day=retrain.budget_per_day,
+        minimum_labels=retrain.minimum_labels,
+        refits=retrain.refits,
+        rollback=settings.watch.rollback,
+    )

@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import incidents
 from daemon.checkpoint import MonitorSnapshot
+from daemon.standing import settle
 from daemon.stores.tables import alarms, models
+from daemon.triggers import RECOVERED
 from detectors.base import Verdict
 from detectors.columns import Stream
 
@@ -18,16 +20,18 @@ OPEN, CLOSED = "open", "closed"
 class Triggers(Protocol):
     """Decides what follows: from an alarm just raised, and from whatever still waits for labels or time."""
 
-    async def alarm(self, connection: AsyncConnection, model: str, alarm: int, now: float) -> None:
+    async def alarm(self, connection: AsyncConnection, model: str, alarm: int, now: float) -> object:
         """An alarm has been raised."""
         ...
 
-    async def reconsider(self, connection: AsyncConnection, model: str, now: float) -> None:
+    async def reconsider(self, connection: AsyncConnection, model: str, now: float) -> object:
         """Labels have come, or time has passed."""
         ...
 
-    async def met_version(self, connection: AsyncConnection, model: str, version: str, now: float) -> None:
-        """Events name a version that the daemon did not deploy."""
+    async def met_version(
+        self, connection: AsyncConnection, model: str, version: str, now: float, row: int = 0
+    ) -> None:
+        """Events name a version that the daemon did not deploy, and that serves from ``row`` on."""
         ...
 
 
@@ -42,7 +46,7 @@ class Responder:
         """See ``daemon.pipeline.Respond``."""
         model = found.monitor.model
         for version in found.findings.versions:
-            await self._triggers.met_version(connection, model, version, now)
+            await self._triggers.met_version(connection, model, version, now, found.row["rows"])
         await self._learned(connection, found)
         await self.judge(connection, model, found.row["version"], found.findings.verdicts, now)
         if found.findings.counts:
@@ -52,25 +56,27 @@ class Responder:
         self, connection: AsyncConnection, model: str, version: str | None, verdicts: Sequence[Verdict], now: float
     ) -> None:
         """Raise what was found, close what is over, and have decided what follows."""
+        raised = []
         for verdict in verdicts:
             if verdict.recovered:
-                await close(connection, model, now, "recovered", kind=verdict.kind, signal=verdict.signal)
-                continue
-            raised = await _raise(connection, model, version, verdict, now)
-            if raised is not None:
-                await incidents.raise_alarm(connection, model, raised, now, group_seconds=self._group_seconds(model))
-                await self._triggers.alarm(connection, model, raised, now)
+                await close(connection, model, now, RECOVERED, kind=verdict.kind, signal=verdict.signal)
+            elif (alarm := await _raise(connection, model, version, verdict, now)) is not None:
+                raised.append(alarm)
+        if raised:
+            # all of them first: broken data explains what else was found in the same rows
+            await incidents.raise_alarms(connection, model, raised, now, group_seconds=self._group_seconds(model))
+            for alarm in raised:
+                await self._triggers.alarm(connection, model, alarm, now)
         if any(verdict.recovered for verdict in verdicts):
             await incidents.close_if_over(connection, model, now)
+            await settle(connection, model)
 
     async def _learned(self, connection: AsyncConnection, found: MonitorSnapshot) -> None:
         """The model has a reference as soon as one of its streams has."""
         if found.learned & {Stream.FEATURES, Stream.PREDICTION}:
-            await connection.execute(
-                update(models)
-                .where(models.c.model == found.monitor.model, models.c.learning)
-                .values(learning=False)
-            )
+            learned = update(models).where(models.c.model == found.monitor.model, models.c.learning)
+            if (await connection.execute(learned.values(learning=False))).rowcount:
+                await settle(connection, found.monitor.model)
 
 
 async def _raise(
