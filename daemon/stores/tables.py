@@ -145,6 +145,7 @@ alarms = Table(
     Column("raised", Float, nullable=False),
     Column("closed", Float),
     Column("closed_reason", String),
+    Column("closed_row", BigInteger),  # first row after what was raised: broken rows before it never train
     Column("acknowledged_by", String),
     Column("acknowledged", Float),
     Index("alarms_model_state", "model", "state"),
