@@ -16,10 +16,12 @@ PLAUSIBLE: Final = 2.0
 class ChangePoint:
     """The first row and time after the change, the smallest bet that explains it, and all signals' counts since.
 
-    ``gain`` is the log likelihood of the best bet since then, its prior included.
+    ``start`` is how many rows of the stream came before, ``gain`` the log likelihood of the best bet since then, its
+    prior included.
     """
 
     row: int
+    start: int
     ts: float
     bet: int
     gain: float
@@ -35,21 +37,23 @@ def change_point(
     *,
     not_before: int = 0,
 ) -> ChangePoint:
-    """Most likely change of signal s: over all bucket starts and the bets ``tilts`` (B, K) with log weights ``prior``.
+    """Most likely change of signal s: over all bucket starts, and over the bets ``tilts`` (B bins, K bets).
 
-    Only buckets that begin at row ``not_before`` or later are looked at, or the last one where none does. Of the bets
-    that are plausible from the start found, the one of the least ``sizes`` is named.
+    ``prior`` holds the logarithms of the bets' weights. Only buckets that begin ``not_before`` rows into the stream or
+    later are looked at, or the last where none does. Of the bets that are plausible from the start found, the one of
+    the least ``sizes`` is named.
 
     The maximum over j of the log likelihood of rows j to now under a bet against the reference: the start of the last
     excursion of a CUSUM (Page 1954; Lorden 1971).
     """
     gains = history.signal(s) @ tilts
     since = np.cumsum(gains[::-1], axis=0)[::-1] + prior
-    first_rows = history.first_rows()
-    earliest = min(int(np.searchsorted(first_rows, not_before)), len(since) - 1)
+    starts = history.starts()
+    earliest = min(int(np.searchsorted(starts, not_before)), len(since) - 1)
     best = since[earliest:].max(axis=1)
     j = earliest + int(np.argmax(best))
     plausible = since[j] >= since[j].max() - PLAUSIBLE
     bet = int(np.argmin(np.where(plausible, sizes, np.inf)))
-    row = int(first_rows[j])
-    return ChangePoint(row, float(history.first_ts()[j]), bet, float(since[j].max()), history.since(row))
+    start = int(starts[j])
+    row, ts = int(history.first_rows()[j]), float(history.first_ts()[j])
+    return ChangePoint(row, start, ts, bet, float(since[j].max()), history.since(start))

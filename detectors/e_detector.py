@@ -76,15 +76,14 @@ class EDetector:
         factor = factors(logs)
         for m in self._open:
             factor[:, self._judge.columns(m)] = 0.0
+        ends = self._judge.history.rows + np.cumsum(summary.sizes)
         verdicts: list[Verdict] = []
         done = 0
         while done < len(summary):
             # up to the end, or to the first window after which there is something to decide
             after = advance(factor[done:], summary.sizes[done:], self._bets.weights, self._evidence)
             over = self._open.evidence(summary, done)
-            hit = min(
-                self._crossing(after, summary.last_rows[done:]), _first(np.any(over >= self._open.threshold, axis=1))
-            )
+            hit = min(self._crossing(after, ends[done:]), self._open.first_stop(over, ends[done:]))
             w = min(hit, len(after) - 1)
             self._evidence = after[w].copy()
             self._judge.history.extend(summary, done, done + w + 1)
@@ -108,12 +107,12 @@ class EDetector:
             np.matmul(counts[:, s], tilt, out=logs[:, self._bets.offsets[s] : self._bets.offsets[s + 1]])
         return logs
 
-    def _crossing(self, after: NDArray[np.float64], last_rows: NDArray[np.int64]) -> int:
+    def _crossing(self, after: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
         """First window after which the evidence of those who may be raised reaches the threshold."""
         if not len(self._starts) or float((after @ np.ones(after.shape[1])).max()) < self.events_per_false_alarm:
             return len(after)
         evidence = np.add.reduceat(after, self._starts, axis=1)
-        evidence[last_rows[:, None] < self._again] = 0.0
+        evidence[ends[:, None] < self._again] = 0.0
         return _first(evidence.sum(axis=1) >= self.events_per_false_alarm)
 
     def _raise(self, row: int, ts: float) -> list[tuple[int, Verdict]]:
@@ -125,7 +124,7 @@ class EDetector:
         if not len(self._starts):
             return []
         evidence = np.add.reduceat(self._evidence, self._starts)
-        evidence[row < self._again] = 0.0
+        evidence[self._judge.history.rows < self._again] = 0.0
         raised: list[tuple[int, Verdict]] = []
         while float(evidence.sum()) >= self.events_per_false_alarm:
             m = int(np.argmax(evidence))
@@ -147,11 +146,12 @@ class EDetector:
         change, effect = self._judge.change(m, not_before=self._open.over_since(m))
         least = self._judge.least(m)
         if effect.value < least:
-            self._again[m] = row + 1 + int(change.counts[self._bets.monitors[m].s].sum()) // RECHECK
+            now = self._judge.history.rows
+            self._again[m] = now + 1 + (now - change.start) // RECHECK
             if effect.value + 2 * effect.error < least:
                 self._evidence[self._judge.columns(m)] = 0.0
             return None
-        self._open.add(m, row, change.bet)
+        self._open.add(m, row, change)
         figures = {"log10_evidence": round(float(np.log10(evidence)), 3), "threshold": self.events_per_false_alarm}
         return self._judge.verdict(m, change, effect, row=row, ts=ts, evidence=figures)
 

@@ -149,7 +149,7 @@ class HalfSpaceTrees:
 
 def _with_strangest(verdict: Verdict, rows: NDArray[np.int64], scores: NDArray[np.float64], window: int) -> Verdict:
     """The verdict with the strangest rows of the window in which it was found."""
-    end = int(np.searchsorted(rows, verdict.row)) + 1
+    end = int(np.flatnonzero(rows == verdict.row)[-1]) + 1
     part = np.arange(max(0, end - window), end)
     strangest = part[np.argsort(-scores[part], kind="stable")[:5]]
     found = [[int(rows[i]), round(float(scores[i]), 4)] for i in strangest]

@@ -45,30 +45,31 @@ class Judge:
 
     def tilt_back(self, m: int, bet: int) -> NDArray[np.float64]:
         """What a row in each bin adds to the bet that the reference's law is back, after ``bet`` of monitor m."""
-        # the margin was taken off the bet on the change, and is to be taken off the bet on its end as well
-        return np.asarray(-self.tilts(m)[:, bet] - 2 * self.bets.margins[self.columns(m)][bet])
+        # the square root of p/q, because q is only the nearest of a few laws: fair for any law at least halfway to it.
+        # The margin was taken off the bet on the change, and is to be taken off the bet on its end as well
+        return np.asarray(-self.tilts(m)[:, bet] / 2 - self.bets.margins[self.columns(m)][bet])
 
     def least(self, m: int) -> float:
         """The smallest effect that is raised."""
         return self.min_loss if self.bets.monitors[m].kind is Kind.CONCEPT else self.min_effect
 
     def change(self, m: int, *, not_before: int) -> tuple[ChangePoint, Effect]:
-        """Where, from row ``not_before`` on, the change that monitor m sees began, and its size since then."""
+        """Where the change that monitor m sees began, ``not_before`` rows into the stream or later, and its size."""
         columns = self.columns(m)
         prior = np.log(self.bets.weights[columns])
         s = self.bets.monitors[m].s
         sizes = self.bets.margins[columns]
         return self._sized(m, change_point(self.history, s, self.tilts(m), prior, sizes, not_before=not_before))
 
-    def change_back(self, m: int, bet: int, raised_row: int) -> tuple[ChangePoint, Effect]:
-        """Where, after ``raised_row``, the reference's law seems to be back, and what effect is left since then."""
+    def change_back(self, m: int, bet: int, raised: int) -> tuple[ChangePoint, Effect]:
+        """Where, from ``raised`` rows on, the reference's law seems to be back, and what effect is left since then."""
         tilt = self.tilt_back(m, bet)[:, None]
         s, one = self.bets.monitors[m].s, np.zeros(1)
-        return self._sized(m, change_point(self.history, s, tilt, one, one, not_before=raised_row))
+        return self._sized(m, change_point(self.history, s, tilt, one, one, not_before=raised))
 
     def ranking_since(self, row: int) -> tuple[tuple[str, float], ...]:
         """Signals by how much they moved from ``row`` on, as shares of 1, most moved first."""
-        return self._effects.ranking(self.history.since(row))
+        return self._effects.ranking(self.history.since(self.history.start_of(row)))
 
     def verdict(
         self,

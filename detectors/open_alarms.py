@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Verdict
+from detectors.change_point import ChangePoint
 from detectors.judge import Judge
 from detectors.shiryaev_roberts import advance, factors
 from detectors.summary import Summary
@@ -15,11 +16,16 @@ from detectors.summary import Summary
 
 @dataclass(slots=True)
 class _Open:
-    """The row at which it was raised, the bet that explained it, and the evidence that it is over."""
+    """An alarm raised at row number ``row``, ``at`` rows into the stream, explained by ``bet``.
+
+    ``evidence`` says how sure it is that it is over; ``review`` rows into the stream the bet is chosen again.
+    """
 
     row: int
+    at: int
     bet: int
     evidence: float
+    review: int
 
 
 class OpenAlarms:
@@ -27,6 +33,8 @@ class OpenAlarms:
 
     That is a change like any other, from the law that was raised to the reference's, and it is found in the same way: a
     Shiryaev-Roberts statistic has to reach ``threshold``, and the effect since then has to be too small to be raised.
+    What is raised early looks larger than it is, so that the law it is held against is chosen again whenever the rows
+    since the change have doubled.
     """
 
     def __init__(self, judge: Judge, threshold: float) -> None:
@@ -41,12 +49,13 @@ class OpenAlarms:
     def __iter__(self) -> Iterator[int]:
         return iter(self._open)
 
-    def add(self, m: int, row: int, bet: int) -> None:
-        """Monitor m has raised something at ``row``, which ``bet`` explains best."""
-        self._open[m] = _Open(row, bet, 0.0)
+    def add(self, m: int, row: int, change: ChangePoint) -> None:
+        """Monitor m has raised ``change`` at ``row``."""
+        now = self._judge.history.rows
+        self._open[m] = _Open(row, now, change.bet, 0.0, 2 * now - change.start)
 
     def over_since(self, m: int) -> int:
-        """The row from which monitor m was last found back at the reference; 0 if it has never left it."""
+        """Rows into the stream at which monitor m was last found back at the reference; 0 if it has never left it."""
         return self._over.get(m, 0)
 
     def evidence(self, summary: Summary, start: int) -> NDArray[np.float64]:
@@ -59,32 +68,53 @@ class OpenAlarms:
         before = np.array([one.evidence for one in self._open.values()])
         return advance(factors(np.stack(logs, axis=1)), summary.sizes[start:], np.ones(len(before)), before)
 
+    def first_stop(self, evidence: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
+        """First window, of those that end ``ends`` rows into the stream, after which ``close`` has something to do.
+
+        ``evidence`` is what ``evidence()`` gave for them; their number where there is nothing to do.
+        """
+        due = np.any(evidence >= self.threshold, axis=1)
+        if self._open:
+            due |= ends >= min(one.review for one in self._open.values())
+        found = np.flatnonzero(due)
+        return int(found[0]) if len(found) else len(ends)
+
     def close(self, evidence: NDArray[np.float64], row: int, ts: float) -> list[tuple[int, Verdict]]:
         """Go on with ``evidence``, a row of what ``evidence()`` gave; the monitors that are over, and what to say."""
         over = []
         for (m, one), value in zip(list(self._open.items()), evidence.tolist(), strict=True):
             one.evidence = value
             if value < self.threshold:
+                self._review(m, one)
                 continue
-            change, effect = self._judge.change_back(m, one.bet, one.row)
+            change, effect = self._judge.change_back(m, one.bet, one.at)
             if effect.value >= self._judge.least(m):
                 # nearer to the reference than to what was raised, and still too far from it: look again from here
                 one.evidence = 0.0
                 continue
             del self._open[m]
-            self._over[m] = change.row
+            self._over[m] = change.start
             found = {"threshold": self.threshold, "raised_row": one.row}
             over.append((m, self._judge.verdict(m, change, effect, row=row, ts=ts, evidence=found, recovered=True)))
         return over
 
+    def _review(self, m: int, one: _Open) -> None:
+        now = self._judge.history.rows
+        if now < one.review:
+            return
+        change, _ = self._judge.change(m, not_before=self.over_since(m))
+        if change.bet != one.bet:
+            one.bet, one.evidence = change.bet, 0.0
+        one.review = now + max(now - change.start, now - one.at, 1)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for msgpack."""
         return {
-            "open": [[m, one.row, one.bet, one.evidence] for m, one in self._open.items()],
+            "open": [[m, one.row, one.at, one.bet, one.evidence, one.review] for m, one in self._open.items()],
             "over": [[m, row] for m, row in self._over.items()],
         }
 
     def restore(self, data: dict[str, Any]) -> None:
         """Go on from what ``to_dict`` gave."""
-        self._open = {m: _Open(row, bet, evidence) for m, row, bet, evidence in data["open"]}
+        self._open = {m: _Open(*one) for m, *one in data["open"]}
         self._over = dict(data["over"])

@@ -75,13 +75,13 @@ class RiverDrift:
         for m in self._detectors:
             for i in self._fire(m, columns):
                 fired.setdefault(int(np.searchsorted(ends, i, side="right")), []).append(m)
+        before = self._judge.history.rows
         verdicts: list[Verdict] = []
         done = 0
         while done < len(summary):
             over = self._open.evidence(summary, done)
-            hits = np.flatnonzero(np.any(over >= self._open.threshold, axis=1))
-            stops = [len(summary) - 1, *(w for w in fired if w >= done), *(done + int(w) for w in hits[:1])]
-            w = min(stops)
+            stop = done + self._open.first_stop(over, before + ends[done:])
+            w = min([len(summary) - 1, stop, *(w for w in fired if w >= done)])
             self._judge.history.extend(summary, done, w + 1)
             row, ts = int(summary.last_rows[w]), float(summary.last_ts[w])
             verdicts += [verdict for _, verdict in self._open.close(over[w - done], row, ts)]
@@ -116,7 +116,7 @@ class RiverDrift:
         change, effect = self._judge.change(m, not_before=self._open.over_since(m))
         if effect.value < self._judge.least(m) or change.gain < SUPPORT:
             return []
-        self._open.add(m, row, change.bet)
+        self._open.add(m, row, change)
         return [self._judge.verdict(m, change, effect, row=row, ts=ts, evidence={})]
 
     def state(self) -> dict[str, Any]:
