@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.transports.base import Transport
 
 logger = logging.getLogger(__name__)
+faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through classes of ours
 
 STOP_SECONDS = 10.0
 BUFFERED_MESSAGES = 64  # far above what InFlight lets through, so that Faust never meets its own limit
@@ -34,6 +36,8 @@ BUFFERED_MESSAGES = 64  # far above what InFlight lets through, so that Faust ne
 
 class _NoTables(TableManager):
     """Starts at once: Faust's own waits a second for tables that others may still declare, and there are none."""
+
+    logger = faust_logger
 
     async def on_start(self) -> None:
         await self._update_channels()
@@ -43,6 +47,7 @@ class _NoTables(TableManager):
 class _App(faust.App):
     """A Faust app that keeps no files, and carries what our side of the transport needs."""
 
+    logger = faust_logger
     feed: Feed
 
     def _create_directories(self) -> None:
@@ -92,10 +97,10 @@ class StreamService:
         self._stopping = False
         self._ready = asyncio.Event()
         self._ended = asyncio.Event()
-        self._between = asyncio.Event()  # no batch is being processed
-        self._between.set()
         self._watcher: asyncio.Task[None] | None = None
-        self._feed = Feed(transport, limits, InFlight(limits.ahead), offsets, self._sought, self._idle)
+        self._feed = Feed(
+            transport, limits, InFlight(limits.ahead), offsets, asyncio.Lock(), sought=self._sought, idle=self._idle
+        )
         self._app = self._make_app()
 
     def _make_app(self) -> _App:
@@ -158,9 +163,9 @@ class StreamService:
         """
         deadline = self._clock() + timeout
         self._stopping = True
-        finishing = asyncio.ensure_future(self._between.wait())
-        await asyncio.wait([finishing], timeout=timeout * 0.75)
-        finishing.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._feed.turn.acquire(), timeout * 0.75)
+            self._feed.turn.release()
         stopping = asyncio.ensure_future(self._app.stop())
         done, _ = await asyncio.wait([stopping], timeout=max(0.1, deadline - self._clock()))
         if not done:
@@ -205,24 +210,20 @@ class StreamService:
                 await self._handle(event.message.value)
 
     async def _handle(self, fetched: Batch) -> None:
-        position = self._positions.get(fetched.target, 0)
-        # after a new assignment, what was in work is fetched a second time
-        batch = fetched.since(position)
-        self._between.clear()
         try:
-            if batch.records:
-                await self._process(batch)
-                # whoever moved it meanwhile (a new assignment) knows better
-                if self._positions.get(batch.target, 0) == position:
+            async with self._feed.turn:
+                # after a new assignment, what was in work may be fetched a second time
+                batch = fetched.since(self._positions.get(fetched.target, 0))
+                if batch.records:
+                    await self._process(batch)
                     self._positions[batch.target] = batch.next_offset
-                self._progress_at = self._clock()
-                await self._transport.processed(batch.target, batch.next_offset)
+                    self._progress_at = self._clock()
+                    await self._transport.processed(batch.target, batch.next_offset)
         except Exception as error:
             self._fail(error)
             raise
         finally:
             self._feed.in_flight.done(fetched)
-            self._between.set()
 
     def _sought(self, positions: Mapping[TopicPartition, int]) -> None:
         self._positions = dict(positions)
@@ -241,7 +242,7 @@ class StreamService:
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
-            logger.critical("the stream has stopped: %s", error, exc_info=error)
+            logger.critical("the stream has stopped: %r", error)  # Faust logs the traceback
             self._failure = error
             self._stopping = True  # nothing else is processed after a batch that was not
             self._ended.set()

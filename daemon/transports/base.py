@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -109,6 +110,9 @@ class Feed:
     limits: FetchLimits
     in_flight: InFlight
     offsets: Callable[[], Awaitable[Mapping[TopicPartition, int]]]
+    # held while a batch is processed, and from asking for the offsets until they are sought: else a batch that is
+    # stored in between would be read once more
+    turn: asyncio.Lock
     # called with the offsets sought at each assignment, where fetching begins, or begins again
     sought: Callable[[Mapping[TopicPartition, int]], None]
     # called about every second in which there was nothing to fetch

@@ -9,6 +9,7 @@ installed, and through `register` in any case. It serves apps that daemon.stream
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from faust.exceptions import ImproperlyConfigured
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from daemon.transports.embedded import EmbeddedTransport
     from daemon.transports.event_log import EventLog
+
+logger = logging.getLogger(__name__)
+faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through classes of ours
 
 SCHEME = "embedded"
 GENERATION = 1  # there is one assignment in the life of a process: every partition is its own
@@ -55,6 +59,8 @@ class Consumer(BaseConsumer):
     everything derived from the events before it, and that is where an assignment seeks to.
     """
 
+    logger = faust_logger
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._feed = _feed(self.app)
@@ -81,21 +87,26 @@ class Consumer(BaseConsumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Go to the offsets that the store holds, and to the start of the log where it holds none."""
-        stored = await self._feed.offsets()
-        for tp in self._assigned:
-            self._positions[tp] = offset = stored.get(TopicPartition(*tp), self._log.start_offset(*tp))
-            if offset > self._log.end_offset(*tp):
-                self.log.warning(
-                    "the log of %s ends at %d, and %d records were processed before: it goes on from there",
-                    tp,
-                    self._log.end_offset(*tp),
-                    offset,
-                )
-                await self._log.advance(*tp, offset)
-            await self._log.processed(*tp, offset)
-        self._feed.in_flight.forget()
-        self._feed.sought({TopicPartition(*tp): self._positions[tp] for tp in self._assigned})
+        async with self._feed.turn:
+            stored = await self._feed.offsets()
+            for tp in self._assigned:
+                self._positions[tp] = stored.get(TopicPartition(*tp), self._log.start_offset(*tp))
+                await self._begin(tp, self._positions[tp])
+            self._feed.in_flight.forget()
+            self._feed.sought({TopicPartition(*tp): self._positions[tp] for tp in self._assigned})
         return dict(self._positions)
+
+    async def _begin(self, tp: TP, offset: int) -> None:
+        end = self._log.end_offset(*tp)
+        if offset > end:
+            logger.warning(
+                "the log of %s ends at %d, but the store has seen it up to %d: new events go on from there",
+                tp.topic,
+                end,
+                offset,
+            )
+            await self._log.advance(*tp, offset)
+        await self._log.processed(*tp, offset)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Batch]]:  # noqa: ASYNC109 - Faust's
         try:
@@ -116,7 +127,9 @@ class Consumer(BaseConsumer):
         ready = [tp for tp, offset in positions.items() if self._log.end_offset(*tp) > offset]
         # positions are in the order in which they were last served, so the first has waited longest
         tp = ready[0]
-        records = await self._log.read(*tp, self._positions[tp], limits.records, limits.size)
+        records = await self._log.read(*tp, positions[tp], limits.records, limits.size)
+        if self._positions.get(tp) != positions[tp]:
+            return {}  # sought elsewhere meanwhile
         batch = Batch(tp.topic, tp.partition, records, records[-1].offset + 1)
         del self._positions[tp]
         self._positions[tp] = batch.next_offset
@@ -195,6 +208,8 @@ class Consumer(BaseConsumer):
 
 class Producer(BaseProducer):
     """Lets a Faust app send to the event log like to any broker. One message is one event."""
+
+    logger = faust_logger
 
     async def send(
         self,

@@ -148,6 +148,11 @@ class EventLog:
             finally:
                 self._waiters.discard(waiter)
 
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since the log was opened."""
+        return self._writer.commits
+
     def partitions(self) -> list[TopicPartition]:
         """Return every partition that something was appended to."""
         return sorted(self._partitions)
