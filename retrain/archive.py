@@ -14,6 +14,8 @@ from retrain.base import Reason, RetrainError
 from retrain.classes import class_texts
 
 FEATURE: Final = "feature:"
+STREAM_SUFFIX: Final = ".arrows"
+"""Of the newest rows, which the daemon hands over as Arrow streams: they are not in Parquet yet."""
 INVALID: Final = "\0invalid"
 """Stands in the archive's text columns for a value of the wrong type; among numbers it is an infinity."""
 
@@ -33,8 +35,7 @@ def read(files: Sequence[str], *, first_row: int | None = None, until_row: int |
     tables = []
     for name in files:
         try:
-            # partitioning: folders of the path must not be taken for columns
-            tables.append(pq.read_table(name, filters=wanted or None, partitioning=None))
+            tables.append(_file(name, wanted))
         except MemoryError:
             raise
         except (OSError, pa.ArrowException) as error:
@@ -43,6 +44,15 @@ def read(files: Sequence[str], *, first_row: int | None = None, until_row: int |
             raise RetrainError(Reason.BAD_ARCHIVE, message, hint) from error
     types = _types(tables)
     return pa.concat_tables([_as(table, types) for table in tables]) if tables else pa.table({})
+
+
+def _file(name: str, wanted: list[tuple[str, str, int]]) -> pa.Table:
+    if not name.endswith(STREAM_SUFFIX):
+        # partitioning: folders of the path must not be taken for columns
+        return pq.read_table(name, filters=wanted or None, partitioning=None)
+    with pa.memory_map(name) as source:
+        table = pa.ipc.open_stream(source).read_all()
+    return table.filter(pq.filters_to_expression(wanted)) if wanted else table
 
 
 def column(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array:

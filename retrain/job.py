@@ -24,7 +24,10 @@ class DatasetSettings(Part, frozen=True):
     """Which rows of the archive to learn from."""
 
     files: tuple[str, ...] = ()
-    """Parquet files with columns ``row, id, ts, version, segment, prediction, score, score_classes, feature:NAME``."""
+    """Parquet files with columns ``row, id, ts, version, segment, prediction, score, score_classes, feature:NAME``.
+
+    Of all three kinds, files that end in ``.arrows`` are Arrow streams.
+    """
     labels: tuple[str, ...] = ()
     """Parquet files with columns ``id, ts, received, label, row``."""
     features: tuple[str, ...] = ()
