@@ -1,0 +1,27 @@
+"""Puts the HTTP interface together."""
+
+from aiohttp import web
+
+from daemon.web.body import ROOM, Room
+from daemon.web.context import CONTEXT, Context
+from daemon.web.faults import count, report
+from daemon.web.guard import harden, same_site
+from daemon.web.routes import ROUTES
+
+
+def build(context: Context) -> web.Application:
+    """The application that serves ``context``. It starts nothing and opens nothing."""
+    app = web.Application(
+        client_max_size=context.limits.body_bytes,
+        middlewares=[
+            count,  # sees the status that was sent, whatever happened inside
+            harden,  # its headers belong on errors too
+            report,  # everything inside may raise
+            same_site,
+        ],
+    )
+    app[CONTEXT] = context
+    app[ROOM] = Room(context.limits.held_bytes)
+    for route in ROUTES:
+        route.register(app)
+    return app

@@ -1,0 +1,75 @@
+"""An example for each thing that goes in or out; a test holds them against the schemas."""
+
+from typing import Any, Final
+
+PREDICTION: Final = {
+    "type": "prediction",
+    "id": "8c1f",
+    "model": "loans",
+    "version": "3",
+    "ts": "2026-11-20T12:00:00Z",
+    "features": {"age": 41, "state": "MA", "income": None},
+    "prediction": 1,
+    "score": 0.83,
+    "segment": {"channel": "web"},
+}
+LABEL: Final = {"type": "label", "id": "8c1f", "model": "loans", "ts": "2026-11-23T09:00:00Z", "label": 0}
+
+MODEL: Final = {
+    "model": "loans",
+    "task": "binary",
+    "state": "steady",
+    "held": None,
+    "version": "3",
+    "events": {"prediction": 120_000, "features": 0, "label": 60_000},
+    "joined": 59_990,
+    "waiting": 10,
+    "duplicates": 0,
+    "revised": 0,
+    "expired": 0,
+    "dead_letters": 2,
+    "lag": 0,
+    "alarms": {"open": 1, "total": 4},
+    "retrains": {"running": 0, "total": 2},
+    "promotions": 1,
+    "rollbacks": 0,
+    "performance": {"metric": "accuracy", "value": 0.81, "low": 0.79, "high": 0.83, "reference": 0.84},
+    "rows": 120_000,
+    "first_ts": 1_795_000_000.0,
+    "last_ts": 1_795_170_000.0,
+    "last_label_ts": 1_795_169_000.0,
+    "last_arrival": 1_795_170_001.2,
+}
+
+EXAMPLES: Final[dict[str, Any]] = {
+    "Event": PREDICTION,
+    "Taken": {
+        "accepted": 499,
+        "rejected": 1,
+        "errors": [{"line": 7, "reason": "missing_field", "detail": "a label needs the `id` of its prediction"}],
+    },
+    "Model": MODEL,
+    "Status": {
+        "models": [MODEL],
+        "version": "0.1.0",
+        "mode": "auto",
+        "ready": True,
+        "lag": 0,
+        "events": {"prediction": 120_000, "features": 0, "label": 60_000},
+        "dead_letters": 2,
+        "time": 1_795_170_002.0,
+    },
+    "Asked": {"by": "ana", "reason": "new training data is in place"},
+    "Silence": {"hours": 24, "signal": "feature:age", "by": "ana", "reason": "known change of the form"},
+    "Approval": {"approved": True, "by": "ana"},
+    "Resend": {"ids": [4, 5], "by": "ana"},
+    "Alive": {"alive": True},
+    "Ready": {"ready": True},
+    "Problem": {
+        "type": "urn:driftd:problem:not-found",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "no model is called 'loan'",
+        "hint": "did you mean loans?",
+    },
+}

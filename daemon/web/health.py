@@ -1,0 +1,37 @@
+"""Health, metrics and the description of the interface."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from daemon import metrics
+from daemon.web.context import CONTEXT
+from daemon.web.problem import Problem, ProblemKind, answer
+
+
+async def get_livez(request: web.Request) -> web.Response:
+    """200 while the daemon gets on with its work; anything else means: restart it."""
+    _unless(request.app[CONTEXT].not_alive())
+    return answer({"alive": True})
+
+
+async def get_readyz(request: web.Request) -> web.Response:
+    """200 once events are taken and processed; 503 says what it waits for."""
+    context = request.app[CONTEXT]
+    _unless("the daemon is stopping" if context.stopping() else context.not_ready())
+    return answer({"ready": True})
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Every metric, in the format that Accept asks for."""
+    context = request.app[CONTEXT]
+    context.metrics.set(metrics.LAG, context.lag())
+    body, content_type = context.metrics.exposition(request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _unless(trouble: str | None) -> None:
+    if trouble is not None:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, ProblemKind.NOT_READY, trouble, hint="`driftd doctor` says what is wrong"
+        )

@@ -1,0 +1,85 @@
+"""What was measured of a model's signals, read for the page."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import RowMapping, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.stores.tables import signals, states
+from detectors.columns import Stream
+from detectors.reference import Reference
+
+_column = signals.c
+_DRAWN: Final = tuple(column for column in signals.columns if column.name != "counts")
+
+
+async def recent(connection: AsyncConnection, model: str, signal: str, chunks: int) -> Sequence[RowMapping]:
+    """The last ``chunks`` measurements of one signal, oldest first, without their counts."""
+    rows = (
+        select(*_DRAWN)
+        .where(_column.model == model, _column.signal == signal)
+        .order_by(_column.row.desc(), _column.id.desc())
+        .limit(chunks)
+    )
+    return (await connection.execute(rows)).mappings().all()[::-1]
+
+
+async def recent_counts(connection: AsyncConnection, model: str, signal: str, rows: int, chunks: int) -> list[int]:
+    """How many of about the last ``rows`` rows fell into each bin of a signal; at most ``chunks`` chunks are read."""
+    found = await connection.execute(
+        select(_column.counts, _column.rows)
+        .where(_column.model == model, _column.signal == signal)
+        .order_by(_column.row.desc(), _column.id.desc())
+        .limit(chunks)
+    )
+    total: list[int] = []
+    seen = 0
+    for counts, size in found:
+        # other bins are those of another reference
+        if counts is None or (total and len(counts) != len(total)) or seen >= rows:
+            break
+        total = [before + more for before, more in zip(total or [0] * len(counts), counts, strict=True)]
+        seen += size
+    return total
+
+
+async def latest(connection: AsyncConnection, model: str) -> list[dict[str, Any]]:
+    """The last measurement of each signal, most moved first.
+
+    The names are walked along the index, one step each: reading every row to find them would take longer each day.
+    """
+    names = select(func.min(_column.signal).label("signal")).where(_column.model == model).cte("names", recursive=True)
+    following = (
+        select(func.min(_column.signal))
+        .where(_column.model == model, _column.signal > names.c.signal)
+        .correlate(names)
+        .scalar_subquery()
+    )
+    names = names.union_all(select(following).where(names.c.signal.is_not(None)))
+    newest = (
+        select(_column.id)
+        .where(_column.model == model, _column.signal == names.c.signal)
+        .order_by(_column.row.desc(), _column.id.desc())
+        .limit(1)
+        .correlate(names)
+        .scalar_subquery()
+    )
+    rows = select(*_DRAWN).where(_column.id.in_(select(newest).where(names.c.signal.is_not(None))))
+    found = [dict(row) for row in (await connection.execute(rows)).mappings()]
+    return sorted(found, key=lambda row: (-(row["effect"] or 0.0), row["signal"]))
+
+
+async def references(connection: AsyncConnection, model: str) -> dict[str, Reference]:
+    """The reference that each signal of a model is held against."""
+    parts = [f"reference:{stream}" for stream in Stream]
+    rows = await connection.execute(select(states.c.data).where(states.c.model == model, states.c.part.in_(parts)))
+    found: dict[str, Reference] = {}
+    for (data,) in rows:
+        try:
+            reference = Reference.from_dict(msgspec.msgpack.decode(data))
+        except (ValueError, LookupError, msgspec.DecodeError):
+            continue  # of another release: the pipeline learns it again
+        found.update(dict.fromkeys(reference.signals, reference))
+    return found

@@ -1,0 +1,256 @@
+"""JSON schemas of what goes in and out. Those of lists come from the tables, and so cannot fall behind them."""
+
+from typing import Any, Final
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table
+
+from daemon.stores import tables
+from daemon.web.problem import ProblemKind
+
+Schema = dict[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+WHOLE: Final[Schema] = {"type": "integer"}
+NUMBER: Final[Schema] = {"type": "number"}
+FLAG: Final[Schema] = {"type": "boolean"}
+STATES: Final = ("learning", "steady", "alarm", "retraining", "evaluating", "shadow", "canary", "watching", "held")
+
+MEANINGS: Final = {
+    "action": "what was decided",
+    "alarm": "id of the alarm that led to it",
+    "attempts": "how often it was started",
+    "body": "the first bytes of what was sent, as text",
+    "change_row": "row at which the change is estimated to have begun",
+    "change_ts": "when the change is estimated to have begun, epoch seconds",
+    "counts": "rows in each bin; the bins are those of the model's reference",
+    "cutoff": "labels known at this time are used, epoch seconds",
+    "detail": "what the decision rests on",
+    "detector": "which detector raised it",
+    "effect": "population stability index against the reference",
+    "error": "why it failed",
+    "evidence": "the figures behind it",
+    "hash": "sha256 of the version's files",
+    "high": "upper end of the interval",
+    "line": "number of the event in its record, from 0",
+    "low": "lower end of the interval",
+    "metrics": "what was measured of it before it went into service",
+    "offset": "place of its record in the log",
+    "origin": "trained here, or external",
+    "ranking": "signals by how much they moved, most first, with shares of 1",
+    "reason": "why, by name",
+    "reasons": "why, by name",
+    "reference": "what the value was in the reference",
+    "resent": "when it was sent through again, epoch seconds",
+    "result": "what the retrain measured",
+    "row": "0-based number of the model's prediction",
+    "rows": "number of rows",
+    "since_row": "first row that it trains on",
+    "state": "where it stands",
+    "trigger": "what asked for it",
+    "ts": "time of the event, epoch seconds",
+    "value": "mean, error rate, or share of the most moved bin",
+}
+
+
+def _object(properties: dict[str, Schema], required: tuple[str, ...] = (), **more: Any) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+    return {**schema, **more}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _column(column: Column[Any]) -> Schema:
+    kinds = ((Boolean, FLAG), (Float, NUMBER), ((Integer, BigInteger), WHOLE), (LargeBinary, TEXT))
+    schema: Schema = {} if isinstance(column.type, JSON) else dict(TEXT)
+    for kind, found in kinds:
+        if isinstance(column.type, kind):
+            schema = dict(found)
+    if column.nullable and schema:
+        schema = _or_null(schema)
+    meaning = MEANINGS.get(column.name)
+    return {**schema, "description": meaning} if meaning else schema
+
+
+def _row(table: Table, **more: Schema) -> Schema:
+    properties = {str(column.name): _column(column) for column in table.columns}
+    return _object({**properties, **more}, (*properties, *more))
+
+
+def _list(item: str) -> Schema:
+    return _object(
+        {
+            "items": {"type": "array", "items": {"$ref": f"#/components/schemas/{item}"}},
+            "total": {**WHOLE, "description": "items on all pages"},
+            "next": {**_or_null(TEXT), "description": "cursor of the next page, null on the last"},
+        },
+        ("items", "total", "next"),
+    )
+
+
+_BY: Final = {
+    "by": {**TEXT, "default": "api", "maxLength": 200, "description": "who asks; stored"},
+    "reason": {**TEXT, "default": "", "maxLength": 1_000, "description": "why; stored"},
+}
+_SCALAR: Final = {"type": ["string", "number", "boolean"]}
+_COUNTED: Final = _object(
+    dict.fromkeys(("prediction", "features", "label"), WHOLE), ("prediction", "features", "label")
+)
+_OPEN_TOTAL: Final = _object({"open": WHOLE, "total": WHOLE}, ("open", "total"))
+_RUNNING_TOTAL: Final = _object({"running": WHOLE, "total": WHOLE}, ("running", "total"))
+_EPOCH: Final = {**_or_null(NUMBER), "description": "epoch seconds"}
+
+EVENT: Final = _object(
+    {
+        "type": {**TEXT, "enum": ["prediction", "label", "features"], "default": "prediction"},
+        "id": {"type": ["string", "number"], "description": "joins a prediction with its label and its features"},
+        "model": {**TEXT, "default": "default"},
+        "version": {"type": ["string", "number"]},
+        "ts": {"type": ["string", "number"], "description": "ISO 8601 or epoch seconds; the time of arrival if absent"},
+        "features": {"type": "object", "description": "numbers, text, booleans or null by name"},
+        "prediction": {**_SCALAR, "description": "a class or a number"},
+        "score": {"type": ["number", "object"], "description": "a probability, or an object of them by class"},
+        "label": {**_SCALAR, "description": "what came true"},
+        "segment": {"type": "object", "description": "text by name"},
+    }
+)
+
+MODEL: Final = _object(
+    {
+        "model": TEXT,
+        "task": {**_or_null(TEXT), "enum": ["binary", "multiclass", "regression", None]},
+        "state": {**TEXT, "enum": list(STATES)},
+        "held": {**_or_null(TEXT), "description": "what a person has to see to first"},
+        "version": {**_or_null(TEXT), "description": "the version in service"},
+        "events": {**_COUNTED, "description": "taken since the store was made"},
+        "joined": {**WHOLE, "description": "predictions whose label has arrived"},
+        "waiting": {**WHOLE, "description": "predictions that wait for their label"},
+        "duplicates": WHOLE,
+        "revised": WHOLE,
+        "expired": WHOLE,
+        "dead_letters": WHOLE,
+        "lag": {**WHOLE, "description": "events in the log that are not processed yet"},
+        "alarms": _OPEN_TOTAL,
+        "retrains": _RUNNING_TOTAL,
+        "promotions": WHOLE,
+        "rollbacks": WHOLE,
+        "performance": _object(
+            {
+                "metric": {**TEXT, "enum": ["accuracy", "mae"]},
+                **dict.fromkeys(("value", "low", "high"), NUMBER),
+                "reference": _or_null(NUMBER),
+                "rows": WHOLE,
+            },
+            ("metric", "value", "low", "high", "reference"),
+            type=["object", "null"],
+            description="over the latest labelled rows, with an interval of 95 %; null without labels",
+        ),
+        "rows": WHOLE,
+        "first_ts": _EPOCH,
+        "last_ts": _EPOCH,
+        "last_label_ts": _EPOCH,
+        "last_arrival": _EPOCH,
+    },
+    (
+        "model",
+        "state",
+        "version",
+        "events",
+        "joined",
+        "waiting",
+        "duplicates",
+        "dead_letters",
+        "lag",
+        "alarms",
+        "retrains",
+        "promotions",
+        "rollbacks",
+        "performance",
+    ),
+)
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Event": EVENT,
+    "Taken": _object(
+        {
+            "accepted": {**WHOLE, "description": "events that will be processed"},
+            "rejected": {**WHOLE, "description": "events put aside as dead letters"},
+            "errors": {
+                "type": "array",
+                "description": "the first of those put aside",
+                "items": _object({"line": WHOLE, "reason": TEXT, "detail": TEXT}, ("line", "reason", "detail")),
+            },
+        },
+        ("accepted", "rejected", "errors"),
+    ),
+    "Model": MODEL,
+    "Models": _list("Model"),
+    "Status": _object(
+        {
+            "models": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+            "version": {**TEXT, "description": "of driftd"},
+            "mode": {**TEXT, "enum": ["observe", "recommend", "auto"]},
+            "ready": FLAG,
+            "lag": WHOLE,
+            "events": _COUNTED,
+            "dead_letters": WHOLE,
+            "time": {**NUMBER, "description": "the daemon's clock, epoch seconds"},
+        },
+        ("models", "version", "mode", "ready", "lag", "events", "dead_letters", "time"),
+    ),
+    "Signal": _row(tables.signals),
+    "Signals": _list("Signal"),
+    "Alarm": _row(tables.alarms),
+    "Alarms": _list("Alarm"),
+    "Decision": _row(tables.decisions),
+    "Decisions": _list("Decision"),
+    "Retrain": _row(tables.jobs),
+    "Retrains": _list("Retrain"),
+    "Version": _row(tables.versions),
+    "Versions": _list("Version"),
+    "DeadLetter": _row(tables.dead_letters, body_bytes={**WHOLE, "description": "length of what was sent"}),
+    "DeadLetters": _list("DeadLetter"),
+    "Asked": _object(_BY, additionalProperties=False),
+    "Silence": _object(
+        {
+            **_BY,
+            "hours": {**NUMBER, "exclusiveMinimum": 0, "description": "for how long; or until"},
+            "until": {**NUMBER, "description": "epoch seconds; or hours"},
+            "signal": {**_or_null(TEXT), "description": "one signal only, such as feature:age"},
+        },
+        additionalProperties=False,
+    ),
+    "Approval": _object({**_BY, "approved": {**FLAG, "default": True}}, additionalProperties=False),
+    "Resend": _object(
+        {**_BY, "ids": {"type": ["array", "null"], "items": WHOLE, "description": "all, where absent"}},
+        additionalProperties=False,
+    ),
+    "Reference": _object(
+        {
+            "by": _BY["by"],
+            "task": {**_or_null(TEXT), "enum": ["binary", "multiclass", "regression", None]},
+            "streams": _object(
+                {name: {"type": "object"} for name in ("features", "prediction", "outcome")},
+                description="the law of each stream; `driftd reference MODEL FILE` makes it from a table",
+                additionalProperties=False,
+            ),
+        },
+        ("streams",),
+        additionalProperties=False,
+    ),
+    "Done": {"type": "object", "description": "what has come of it"},
+    "Alive": _object({"alive": FLAG}, ("alive",)),
+    "Ready": _object({"ready": FLAG}, ("ready",)),
+    "OpenAPI": {"type": "object"},
+    "Problem": _object(
+        {
+            "type": {**TEXT, "enum": [f"urn:driftd:problem:{kind}" for kind in ProblemKind]},
+            "title": TEXT,
+            "status": WHOLE,
+            "detail": {**TEXT, "description": "what is wrong"},
+            "hint": {**TEXT, "description": "what to type"},
+        },
+        ("type", "title", "status", "detail"),
+    ),
+}

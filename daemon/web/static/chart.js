@@ -1,0 +1,163 @@
+// Draws a signal over time from what the API says of it, with what happened meanwhile.
+"use strict";
+
+(() => {
+  const MOST_POINTS = 400;
+  const NEAR_PX = 7;
+  const drawn = new Map(); // by the id of the figure
+
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colours = () => ({
+    ink: css("--ink"), soft: css("--soft"), faint: css("--faint"), line: css("--line"),
+    alarm: css("--alarm"), retrain: css("--retraining"), promotion: css("--steady"), rollback: css("--held"),
+  });
+  const number = (value) => {
+    const size = Math.abs(value);
+    if (size >= 1000) return value.toLocaleString("en-GB", { maximumFractionDigits: 0 });
+    if (size >= 10) return String(+value.toFixed(1));
+    return size >= 0.1 || size === 0 ? String(+value.toFixed(3)) : value.toPrecision(2);
+  };
+  const text = (value, metric) => (metric === "accuracy" ? `${(100 * value).toFixed(1)}%` : number(value));
+
+  const time = (ts, span) => {
+    const at = new Date(ts * 1000).toISOString(); // UTC, as everywhere on the page
+    const day = new Date(ts * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+    if (span === undefined) return `${day} ${at.slice(11, 16)}`;
+    if (span > 2 * 86400) return day;
+    return span > 300 ? at.slice(11, 16) : at.slice(11, 19);
+  };
+
+  const upright = (item, figure) => {
+    const { row, ts } = item, { field, level } = figure.dataset, inverted = "inverted" in figure.dataset;
+    if (field !== "value") return { row, ts, value: item[field], low: item[field], high: item[field], reference: +level };
+    const { value, reference } = item;
+    const low = item.low ?? value, high = item.high ?? value;
+    const turn = (one) => (one === null || !inverted ? one : 1 - one);
+    return { row, ts, value: turn(value), low: turn(inverted ? high : low), high: turn(inverted ? low : high), reference: turn(reference) };
+  };
+
+  const columns = (points) => [
+    points.map((point) => point.row), points.map((point) => point.low), points.map((point) => point.high),
+    points.map((point) => point.reference), points.map((point) => point.value),
+  ];
+
+  const timeAt = (points, row) => {
+    let after = points.findIndex((point) => point.row >= row);
+    if (after < 0) after = points.length - 1;
+    if (after === 0) return points[0]?.ts;
+    const a = points[after - 1], b = points[after];
+    return a.ts + ((row - a.row) / (b.row - a.row || 1)) * (b.ts - a.ts);
+  };
+
+  const marksOf = (figure) => {
+    try { return JSON.parse(figure.dataset.marks); } catch { return []; }
+  };
+
+  const drawMarks = (chart) => (plot) => {
+    const { ctx, bbox } = plot, tint = colours(), ratio = devicePixelRatio;
+    ctx.save();
+    for (const [row, kind] of marksOf(chart.figure)) {
+      const { min, max } = plot.scales.x;
+      if (row < min || row > max) continue;
+      const x = Math.round(plot.valToPos(row, "x", true));
+      ctx.strokeStyle = ctx.fillStyle = tint[kind] || tint.soft;
+      ctx.lineWidth = 1.5 * ratio;
+      ctx.setLineDash(kind === "retrain" ? [3 * ratio, 3 * ratio] : []);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.beginPath();
+      ctx.arc(x, bbox.top, 3.5 * ratio, 0, 2 * Math.PI);
+      ctx.fill();
+    }
+    ctx.restore();
+  };
+
+  const say = (chart) => (plot) => {
+    const { figure, points } = chart;
+    const { idx, left } = plot.cursor;
+    const point = points[idx ?? points.length - 1];
+    if (!point) return;
+    const metric = figure.dataset.metric;
+    const parts = [`row ${point.row.toLocaleString("en-GB")}`, time(point.ts)];
+    if (point.value !== null) parts.push(text(point.value, metric) + (point.low < point.high ? ` (${text(point.low, metric)} – ${text(point.high, metric)})` : ""));
+    if (point.reference !== null) parts.push(`${figure.dataset.field === "value" ? "reference" : "counts above"} ${text(point.reference, metric)}`);
+    const near = idx == null ? [] : marksOf(figure).filter(([row]) => Math.abs(plot.valToPos(row, "x") - left) < NEAR_PX);
+    chart.readout.textContent = [...near.map(([, , title]) => title), parts.join(" · ")].join(" — ");
+  };
+
+  const options = (chart, width, height) => {
+    const tint = colours(), metric = chart.figure.dataset.metric;
+    const font = `12px ${css("--sans")}`;
+    const grid = { stroke: tint.line, width: 1 }, none = { show: false };
+    return {
+      width, height, padding: [8, 6, 0, 0], legend: none,
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+      scales: { x: { time: false }, y: { range: (_, low, high) => { const gap = (high - low || Math.abs(high) || 1) * 0.1; return [low - gap, high + gap]; } } },
+      axes: [
+        { stroke: tint.soft, font, grid: none, ticks: none, size: 28, space: 80, values: (_, rows) => {
+          const first = chart.points[0]?.ts, last = chart.points.at(-1)?.ts;
+          return rows.map((row) => (last > first ? time(timeAt(chart.points, row), last - first) : number(row)));
+        } },
+        { stroke: tint.soft, font, grid, ticks: none, size: 54, space: 36, values: (_, values) => values.map((value) => (metric === "accuracy" ? `${+(100 * value).toFixed(1)}%` : number(value))) },
+      ],
+      series: [
+        {},
+        { stroke: "transparent", points: none }, { stroke: "transparent", points: none },
+        { stroke: tint.soft, width: 1, dash: [4, 4], points: none },
+        { stroke: tint.ink, width: 1.75, points: none },
+      ],
+      bands: [{ series: [2, 1], fill: `${tint.ink}1a` }],
+      hooks: { draw: [drawMarks(chart)], setCursor: [say(chart)] },
+    };
+  };
+
+  const build = (chart) => {
+    chart.plot?.destroy();
+    const box = chart.box.getBoundingClientRect();
+    chart.plot = new uPlot(options(chart, box.width, box.height), columns(chart.points), chart.box);
+    say(chart)(chart.plot);
+  };
+
+  const load = async (chart) => {
+    const { figure } = chart, { model, signal } = figure.dataset;
+    const last = chart.points.at(-1)?.row;
+    const query = new URLSearchParams({ signal, limit: MOST_POINTS });
+    if (last !== undefined) query.set("since_row", last + 1);
+    const answer = await fetch(`/v1/models/${encodeURIComponent(model)}/signals?${query}`);
+    if (!answer.ok || chart.signal !== signal) return;
+    const fresh = (await answer.json()).items.reverse().map((item) => upright(item, figure)).filter((point) => point.value !== null);
+    chart.points = [...chart.points, ...fresh].slice(-MOST_POINTS);
+    if (chart.plot && last !== undefined) {
+      chart.plot.setData(columns(chart.points));
+      say(chart)(chart.plot);
+    } else build(chart);
+  };
+
+  const refresh = () => {
+    for (const figure of document.querySelectorAll("figure.chart")) {
+      let chart = drawn.get(figure.id);
+      if (!chart || chart.figure !== figure) {
+        chart?.plot?.destroy();
+        chart = { figure, box: figure.querySelector(".plot"), readout: figure.querySelector(".readout"), points: [] };
+        drawn.set(figure.id, chart);
+        new ResizeObserver(() => {
+          const box = chart.box.getBoundingClientRect();
+          if (chart.plot && box.width) chart.plot.setSize({ width: box.width, height: box.height });
+        }).observe(chart.box);
+      }
+      const { signal, lastRow, marks } = figure.dataset;
+      if (chart.signal !== signal) Object.assign(chart, { signal, points: [], lastRow: null });
+      if (chart.lastRow !== lastRow) {
+        chart.lastRow = lastRow;
+        load(chart).catch(() => { chart.lastRow = null; });
+      } else if (chart.marks !== marks) chart.plot?.redraw();
+      chart.marks = marks;
+    }
+  };
+
+  document.addEventListener("htmx:after:swap", refresh);
+  document.addEventListener("DOMContentLoaded", refresh);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((chart) => chart.plot && build(chart)));
+})();
