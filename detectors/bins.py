@@ -174,7 +174,9 @@ def _learn_numbers(numbers: NDArray[np.float64], bins: int) -> NumberBins:
         return NumberBins(np.array([-0.25, 0.5, 1.25]), np.array([0.0, 1.0]), exact=True)
     starts = np.arange(len(distinct)) if len(distinct) <= bins else _cuts(counts, bins)
     totals = np.add.reduceat(counts, starts)
-    values = np.add.reduceat(distinct * counts, starts) / totals
+    sizes = np.diff(np.append(starts, len(counts)))
+    # each as a share of its bin before they are added, because the sum of large numbers may be none
+    values = np.add.reduceat(distinct * (counts / np.repeat(totals, sizes)), starts)
     inner = distinct[starts[1:] - 1] + (distinct[starts[1:]] - distinct[starts[1:] - 1]) / 2
     # halfway between neighbours that are next to each other in floating point is the lower one
     inner = np.where(inner > distinct[starts[1:] - 1], inner, distinct[starts[1:]])

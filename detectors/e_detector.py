@@ -8,7 +8,6 @@ reference and about correlated rows, in ``alternatives.py``; the recursion in ``
 """
 
 from typing import Any, Final
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,11 @@ STATE_VERSION: Final = 1
 SLAB: Final = 100_000
 """Windows are taken in so many at a time that windows times bets stay below this: what fits in a processor's cache."""
 RECHECK: Final = 8
-"""A change too small to raise is looked at again after one part in this many of the rows since it began."""
+DOUBT: Final = 2.5
+"""Standard errors by which a change has to exceed what is worth raising, once there was one that did not."""
+MOST_RECHECK_ROWS: Final = 50
+"""A change that is perhaps too small to raise is looked at again after one part in ``RECHECK`` of the rows since it
+began, and after so many at most."""
 
 
 class EDetector:
@@ -59,7 +62,9 @@ class EDetector:
         self._open = OpenAlarms(self._judge, events_per_false_alarm)
         self._starts = np.array([monitor.start for monitor in self._bets.monitors], dtype=np.int64)
         self._evidence = np.zeros(len(self._bets.weights))
-        self._again = np.full(len(self._bets.monitors), -1, dtype=np.int64)
+        # rows into the stream before which a monitor is not looked at, and from which its evidence counts
+        self._again = np.zeros(len(self._bets.monitors), dtype=np.int64)
+        self._since = np.zeros(len(self._bets.monitors), dtype=np.int64)
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:  # noqa: ARG002 (counts are enough)
         """Take in the windows of ``summary``; say what has changed, and what is back to the reference."""
@@ -91,7 +96,7 @@ class EDetector:
             row, ts = int(summary.last_rows[done - 1]), float(summary.last_ts[done - 1])
             for m, verdict in self._open.close(over[w], row, ts):
                 verdicts.append(verdict)
-                self._again[m] = -1
+                self._again[m] = 0
                 factor[done:, self._judge.columns(m)] = factors(logs[done:, self._judge.columns(m)])
             if hit == w:
                 for m, verdict in self._raise(row, ts):
@@ -143,13 +148,18 @@ class EDetector:
 
     def _consider(self, m: int, evidence: float, row: int, ts: float) -> Verdict | None:
         """Raise what monitor m has evidence for, unless the change is too small."""
-        change, effect = self._judge.change(m, not_before=self._open.over_since(m))
+        change, effect = self._judge.change(m, not_before=max(self._open.over_since(m), int(self._since[m])))
         least = self._judge.least(m)
-        if effect.value < least:
+        # once something small was found and stays, a lucky stretch of it looks larger now and then
+        doubt = DOUBT * effect.error if self._since[m] > self._open.over_since(m) else 0.0
+        if effect.value - doubt < least:
             now = self._judge.history.rows
-            self._again[m] = now + 1 + (now - change.start) // RECHECK
             if effect.value + 2 * effect.error < least:
+                # start again from here, so that what is small and stays does not water down what comes on top of it
                 self._evidence[self._judge.columns(m)] = 0.0
+                self._since[m] = now
+            else:
+                self._again[m] = now + 1 + min((now - change.start) // RECHECK, MOST_RECHECK_ROWS)
             return None
         self._open.add(m, row, change)
         figures = {"log10_evidence": round(float(np.log10(evidence)), 3), "threshold": self.events_per_false_alarm}
@@ -160,27 +170,24 @@ class EDetector:
         return {
             "name": self.name,
             "version": STATE_VERSION,
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self._judge.fingerprint,
             "evidence": self._evidence.tobytes(),
             "again": self._again.tobytes(),
+            "since": self._since.tobytes(),
             "open": self._open.to_dict(),
             "history": self._judge.history.to_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``. Raises StateMismatch where it belongs to another reference or other bets."""
-        expected = {"name": self.name, "version": STATE_VERSION, "fingerprint": self._fingerprint()}
+        expected = {"name": self.name, "version": STATE_VERSION, "fingerprint": self._judge.fingerprint}
         if any(state.get(key) != value for key, value in expected.items()):
             raise StateMismatch("the state of an e-detector with another reference, other bets or of another version")
         self._evidence = np.frombuffer(state["evidence"], dtype=np.float64).copy()
         self._again = np.frombuffer(state["again"], dtype=np.int64).copy()
+        self._since = np.frombuffer(state["since"], dtype=np.int64).copy()
         self._open.restore(state["open"])
         self._judge.history.restore(state["history"])
-
-    def _fingerprint(self) -> int:
-        """Of what the evidence rests on. The threshold is left out: it may change, the evidence stays what it is."""
-        text = repr((self.reference.signals, self.min_effect, self.min_loss, len(self._bets.weights)))
-        return crc32(self.reference.counts.tobytes(), crc32(text.encode()))
 
 
 def _first(hits: NDArray[np.bool_]) -> int:

@@ -1,6 +1,8 @@
 """What a stream has been like, and what is to be said of a change in it."""
 
+from functools import cached_property
 from typing import Any, Final
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,14 @@ class Judge:
         self.bets = build_alternatives(reference, min_effect=min_effect, min_loss=min_loss)
         self.history = History(len(reference.signals), reference.width)
         self._effects = Effects(reference)
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """Of what evidence rests on: reference and bets. Thresholds are left out: evidence stays what it is."""
+        reference = self.reference
+        bins = [one.to_dict() for one in reference.bins]
+        text = repr((reference.signals, bins, self.min_effect, self.min_loss, len(self.bets.weights)))
+        return crc32(reference.counts.tobytes(), crc32(text.encode()))
 
     def columns(self, m: int) -> slice:
         """Which of all bets belong to monitor m."""

@@ -26,8 +26,8 @@ LUMP: Final = 5.0
 """Factor, then, on the odds of a tenth of the number's law."""
 CATEGORY_ODDS: Final = (0.4, 0.65, 1.6, 2.5, 5.0)
 """Factors on the odds of a category."""
-ERROR_ODDS: Final = (1.15, 1.35, 1.75, 2.5, 4.0)
-"""Factors on the odds of an error."""
+ERRORS: Final = ((1.15, 0.0), (1.35, 0.0), (1.75, 0.0), (2.5, 0.02), (4.0, 0.06))
+"""Factor on the odds of an error, and the share that errors come to at least, after a model that hardly ever erred."""
 STRANGE: Final = ((5.0, 0.1), (50.0, 0.7))
 """Factor on the odds of the highest anomaly scores, and the share that they come to at least."""
 BROKEN: Final = ((4.0, 0.05), (30.0, 0.7))
@@ -84,7 +84,7 @@ def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet
 def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:
     """Upwards only: a model that errs less is no cause for alarm."""
     if values == FLAG_VALUES:
-        yield from (Bet(Kind.CONCEPT, _odds(law, FIRST_BIN + 1, factor)) for factor in ERROR_ODDS)
+        yield from (Bet(Kind.CONCEPT, _odds(law, FIRST_BIN + 1, factor, least)) for factor, least in ERRORS)
     elif values:
         for shift, weight in SHIFTS.items():
             yield Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, shift, 1.0), weight)

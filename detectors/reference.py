@@ -15,6 +15,7 @@ __all__ = ["FIRST_BIN", "INVALID_BIN", "MISSING", "NEW", "Reference"]
 VERSION: Final = 1
 SAMPLE_ROWS: Final = 1_000
 SAMPLE_VALUES: Final = 400_000
+LARGEST_KEPT: Final = 3e38
 """A reference keeps up to so many of its rows, and at most so many values, for detectors that look at whole rows."""
 
 
@@ -58,7 +59,8 @@ class Reference:
         for s, (name, one) in enumerate(zip(signals, learned, strict=True)):
             codes = one.encode(columns.values[name])
             counts[s] = np.bincount(codes, minlength=width)
-            sample[:, s] = one.points(columns.values[name][picked])
+            points = one.points(columns.values[name][picked])
+            sample[:, s] = np.where(np.isfinite(points), np.clip(points, -LARGEST_KEPT, LARGEST_KEPT), points)
             temper[s] = 1 / max(correlation_time(score) for score in _scores(codes, one, counts[s]))
         return cls(columns.stream, signals, learned, counts, len(columns), temper, sample)
 

@@ -12,7 +12,6 @@ et al. 2015. KSWIN: Raab, Heusinger and Schleif 2020.
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +142,7 @@ class RiverDrift:
     def _fingerprint(self) -> list[Any]:
         detector = self._make()
         parameters = repr((type(detector).__name__, detector._get_params()))  # noqa: SLF001 (there is no other way)
-        return [self.name, STATE_VERSION, version("river"), parameters, crc32(self.reference.counts.tobytes())]
+        return [self.name, STATE_VERSION, version("river"), parameters, self._judge.fingerprint]
 
 
 def _scale(bins: NumberBins, counts: NDArray[np.int64]) -> tuple[float, float]:
