@@ -14,7 +14,7 @@ class InFlight:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._batches: set[int] = set()
+        self._batches: dict[int, object] = {}  # by id; the batch is kept with it, so that no other can get that id
         self._room = asyncio.Event()
         self._room.set()
 
@@ -27,12 +27,12 @@ class InFlight:
 
     def add(self, batch: object) -> None:
         """Count a batch that was fetched. It stays counted until `done`, or until `forget` drops them all."""
-        self._batches.add(id(batch))
+        self._batches[id(batch)] = batch
         self._update()
 
     def done(self, batch: object) -> None:
         """Count a batch no more: it was processed, or put away unprocessed."""
-        self._batches.discard(id(batch))
+        self._batches.pop(id(batch), None)
         self._update()
 
     def forget(self) -> None:

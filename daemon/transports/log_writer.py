@@ -210,13 +210,12 @@ class LogWriter:
         """Move the write-ahead log into the file, after its senders were answered and only now and then."""
         if self._since_checkpoint < CHECKPOINT_BYTES:
             return
+        self._since_checkpoint = 0
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            # what was acknowledged is safe in the write-ahead log, the next group tries again
+            # what was acknowledged is safe in the write-ahead log, and after as much again it is tried again
             logger.warning("could not checkpoint %s: %s", self.path, error)
-        else:
-            self._since_checkpoint = 0
 
 
 def _new_partition(connection: sqlite3.Connection, target: TopicPartition) -> Tail:

@@ -51,6 +51,10 @@ async def fill(log: EventLog, values: list[bytes], *, timestamp: float = 0.0) ->
         await log.append("t", value, 1, timestamp=timestamp)
 
 
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 async def everything(log: EventLog, offset: int = 0) -> list[Record]:
     return await log.read("t", 0, offset, 10_000, 1 << 30)
 
@@ -126,7 +130,7 @@ async def test_closing_commits_what_is_on_its_way(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     await log.close()
     assert [append.result() for append in appends] == list(range(50))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["events.db", "events.lock"]
+    assert files(tmp_path) == ["events.db", "events.lock"]
     async with opened(tmp_path) as again:
         assert len(await everything(again)) == 50
 
