@@ -12,16 +12,20 @@ from pathlib import Path
 
 from daemon import event, incidents
 from daemon.actions import HandActions
+from daemon.adoption import Adoption
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.client import TOKEN_FILE
 from daemon.dispatch import Dispatcher
+from daemon.job_folder import Places
 from daemon.logs import get_logger
 from daemon.metrics import Metrics
 from daemon.monitors import make_monitor, rules_of
 from daemon.notifiers.registry import choose
 from daemon.pipeline import Pipeline
+from daemon.recipe import Recipe
 from daemon.respond import Responder
+from daemon.retrains import Retrains
 from daemon.service_manager import ServiceManager
 from daemon.settings import Settings
 from daemon.stores.engine import StoreError, open_store
@@ -96,6 +100,9 @@ class Daemon:
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
         stack.push_async_callback(self.pipeline.flush)
+        # retrains, once there is a pipeline to go by their results
+        self.retrainer = self._make_retrainer()
+        self._run(stack, self.retrainer.run(), "retrains", self.retrainer.stop)
         self.actions = HandActions(
             self.store,
             self.triggers,
@@ -158,6 +165,17 @@ class Daemon:
 
     def _wake_retrainer(self) -> None:
         self.retrainer.wake()
+
+    def _make_retrainer(self) -> Retrains:
+        settings = self.settings
+        return Retrains(
+            self.store,
+            Places.below(settings.data_dir),
+            lambda model: Recipe.of(settings.model(model), settings.data_dir.absolute()),
+            adopt=Adoption(self.store, self.pipeline, settings.model, self.dispatcher.wake),
+            note=incidents.note,
+            metrics=self.metrics,
+        )
 
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings

@@ -7,10 +7,11 @@ from daemon.policy import Rules
 from daemon.settings import ModelSettings
 from daemon.settings import Task as ChosenTask
 from daemon.tasks import Task
+from detectors import registry
 from detectors.base import Detector
 from detectors.columns import Stream
-from detectors.e_detector import EDetector
 from detectors.reference import Reference
+from detectors.registry import DEFAULT, DETECTORS, Options
 
 SHARES = {Stream.FEATURES: 1 / 3, Stream.PREDICTION: 1 / 3, Stream.OUTCOME: 1 / 3}
 """How a model's budget of false alarms is split: false alarms of its streams add up, so their shares add up to 1."""
@@ -29,17 +30,22 @@ def make_monitor(model: str, settings: ModelSettings, *, most_features: int = 2_
         most_features=most_features,
     )
 
+    names = detector_names(settings)
+
     def build(reference: Reference) -> Sequence[Detector]:
-        return [
-            EDetector(
-                reference,
-                settings.events_per_false_alarm / SHARES[reference.stream],
-                min_effect=settings.min_effect,
-                min_loss=settings.min_loss,
-            )
-        ]
+        watching = [name for name in names if reference.stream in DETECTORS[name].streams]
+        share = SHARES[reference.stream] / max(len(watching), 1)
+        told = Options(settings.events_per_false_alarm / share, settings.min_effect, settings.min_loss)
+        made = [registry.build(name, reference, told) for name in watching]
+        return [detector for detector in made if detector is not None]
 
     return Monitor(model, options, build)
+
+
+def detector_names(settings: ModelSettings) -> list[str]:
+    """The registry names of the detectors to run, ``default`` spelt out."""
+    chosen = [name for one in settings.detectors for name in (DEFAULT if one.name == "default" else (one.name,))]
+    return list(dict.fromkeys(chosen))
 
 
 def rules_of(settings: ModelSettings) -> Rules:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon import tasks
 from daemon.monitor import FEATURE_PREFIX, Monitor
@@ -41,17 +42,22 @@ def _streams(piece: Table, task: Task | None, *, scored: bool) -> Iterable[Colum
     yield Columns(Stream.FEATURES, rows, predictions.ts, features)
     if task is None:
         return
+    made = np.flatnonzero([value is not None for value in predictions.values])
     values = {"prediction": tasks.column(predictions.values, task)}
     if scored:
         values["score"] = predictions.scores
-    yield Columns(Stream.PREDICTION, rows, predictions.ts, values)
+    yield _at(Columns(Stream.PREDICTION, rows, predictions.ts, values), made)
     if piece.labels is not None:
         labels = tasks.column(piece.labels, task)
         known = np.flatnonzero([label is not None for label in piece.labels])
         errors = tasks.error(values["prediction"], labels, task)
-        yield Columns(
-            Stream.OUTCOME, rows[known], predictions.ts[known], {"label": labels[known], "error": errors[known]}
-        )
+        outcomes = Columns(Stream.OUTCOME, rows, predictions.ts, {"label": labels, "error": errors})
+        yield _at(outcomes, np.intersect1d(made, known))
+
+
+def _at(columns: Columns, places: NDArray[np.int64]) -> Columns:
+    values = {name: column[places] for name, column in columns.values.items()}
+    return Columns(columns.stream, columns.rows[places], columns.ts[places], values)
 
 
 def give(monitor: Monitor, task: Task | None, references: dict[Stream, Reference]) -> None:

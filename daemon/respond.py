@@ -59,7 +59,7 @@ class Responder:
         raised = []
         for verdict in verdicts:
             if verdict.recovered:
-                await close(connection, model, now, RECOVERED, kind=verdict.kind, signal=verdict.signal)
+                await close(connection, model, now, RECOVERED, kinds=[verdict.kind], signal=verdict.signal)
             elif (alarm := await _raise(connection, model, version, verdict, now)) is not None:
                 raised.append(alarm)
         if raised:
@@ -112,10 +112,16 @@ async def _raise(
 
 
 async def close(
-    connection: AsyncConnection, model: str, now: float, reason: str, *, kind: str | None = None, signal: str | None = None
+    connection: AsyncConnection,
+    model: str,
+    now: float,
+    reason: str,
+    *,
+    kinds: Sequence[str],
+    signal: str | None = None,
 ) -> None:
-    """Close the open alarms of a model, of one kind and signal where they are given."""
-    which = (alarms.c.model == model) & (alarms.c.state == OPEN)
-    if kind is not None:
-        which &= (alarms.c.kind == kind) & (alarms.c.signal == signal)
+    """Close the open alarms of a model that are of these kinds, and of one signal where it is given."""
+    which = (alarms.c.model == model) & (alarms.c.state == OPEN) & alarms.c.kind.in_(kinds)
+    if signal is not None:
+        which &= alarms.c.signal == signal
     await connection.execute(update(alarms).where(which).values(state=CLOSED, closed=now, closed_reason=reason))
