@@ -4,6 +4,7 @@ It has the incoming webhook and the Web API methods chat.postMessage and chat.up
 ``messages`` (as a channel shows it) and ``requests`` (everything it carried out, in order).
 """
 
+import asyncio
 import json
 import time
 from collections import deque
@@ -100,6 +101,8 @@ class SlackServer:
     messages: list[Posted] = field(default_factory=list)
     requests: list[Carried] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    carried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once something was carried out."""
     _last: dict[str, float] = field(default_factory=dict)
     _number: int = 0
     _runner: web.AppRunner | None = None
@@ -264,6 +267,7 @@ class SlackServer:
 
     def _carry(self, method: str, posted: Posted, body: dict[str, Any]) -> None:
         self.requests.append(Carried(method, posted, body["text"], body.get("blocks") or [], self.now()))
+        self.carried.set()
 
 
 def _is_valid(block: dict[str, Any]) -> bool:

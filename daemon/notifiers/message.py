@@ -1,6 +1,5 @@
 """What is said to a person, before any service's markup, and as plain text."""
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -94,12 +93,9 @@ def clean(text: str, limit: int = LONGEST_LINE) -> str:
     """``text`` on one line: no control or direction characters, at most ``limit`` characters."""
     text = text[: 4 * limit]  # what is cut off anyway is not worth looking at
     if not text.isprintable():
-        text = "".join(" " if unicodedata.category(mark) in _UNPRINTABLE else mark for mark in text)
+        # line ends, control and direction characters, lone surrogates, and what has no meaning yet
+        text = "".join(mark if mark.isprintable() else " " for mark in text)
     return cut(" ".join(text.split()), limit)
-
-
-# control, format (such as right-to-left override), lone surrogates, and the two separators that end a line
-_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def cut(text: str, limit: int) -> str:

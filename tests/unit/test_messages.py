@@ -1,0 +1,261 @@
+"""What a person reads at night."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.alarm import Alarm
+from daemon.briefing import Briefing
+from daemon.figures import figure
+from daemon.inhibit import explanation
+from daemon.notes import Note, NoteKind
+from daemon.notifiers.blocks import FALLBACK_LENGTH, SECTION_LENGTH, blocks, fallback
+from daemon.notifiers.message import Tone, clean, clock_time, plain
+from daemon.silences import Silence
+from daemon.wording import compose, compose_detail, compose_news
+from detectors.base import Kind, Severity
+
+TWO_PM = 1_795_442_520.0  # 2026-11-23 14:02 UTC
+MINUTE = 60.0
+
+CONCEPT = Alarm(
+    id=1,
+    kind=Kind.CONCEPT,
+    signal="error",
+    detector="e_detector",
+    severity=Severity.CRITICAL,
+    is_open=True,
+    row=20_413,
+    ts=TWO_PM + 5 * MINUTE,
+    change_row=20_031,
+    change_ts=TWO_PM,
+    evidence={"reference": 0.1, "value": 0.21, "threshold": 1e6},
+    ranking=(("feature:income", 0.6), ("feature:age", 0.3), ("error", 0.1)),
+    acknowledged_by=None,
+    raised=TWO_PM + 5 * MINUTE,
+)
+INCOME = replace(
+    CONCEPT,
+    id=2,
+    kind=Kind.DRIFT,
+    signal="feature:income",
+    severity=Severity.WARNING,
+    evidence={"effect": 0.31},
+    ranking=(("feature:income", 1.0),),
+)
+NULLS = replace(
+    INCOME, id=3, kind=Kind.QUALITY, evidence={"check": "missing", "share": 0.31, "reference": 0.01}, ranking=()
+)
+RETRAINING = Note(NoteKind.RETRAIN_STARTED, TWO_PM + 6 * MINUTE, {"rows": 1240, "version": "4"})
+
+
+def incident(*alarms: Alarm, notes: tuple[Note, ...] = (), **changes: object) -> Briefing:
+    opened = [alarm for alarm in alarms if alarm.is_open]
+    brief = Briefing(
+        id=7,
+        model="loans",
+        is_open=True,
+        opened=TWO_PM + 5 * MINUTE,
+        closed=None,
+        ref=None,
+        version="3",
+        alarms=alarms,
+        open_count=len(opened),
+        total_count=len(alarms),
+        notes=notes,
+        silences=(),
+    )
+    return replace(brief, **changes)  # type: ignore[arg-type]
+
+
+def test_the_headline_says_what_how_much_since_when_and_what_is_being_done() -> None:
+    message = compose(incident(CONCEPT, notes=(RETRAINING,)))
+    assert message.headline == (
+        "loans: the model errs more often: error rate 0.10 -> 0.21 since 14:02 UTC (row 20,031);"
+        " what moved: income, age; retraining version 4 with 1,240 labelled rows"
+    )
+    assert message.tone is Tone.CRITICAL
+
+
+def test_the_whole_message_on_a_terminal() -> None:
+    message = compose(incident(CONCEPT, INCOME, notes=(RETRAINING,)), "http://127.0.0.1:6066/")
+    assert plain(message).splitlines()[1:] == [
+        "  What is wrong",
+        "    23 Nov 2026 14:02 UTC  the model errs more often (error rate 0.10 -> 0.21)",
+        "  What moved",
+        "    income: stability index 0.31",
+        "    age: 30 % of the shift",
+        "  What is being done",
+        "    23 Nov 2026 14:08 UTC  retraining version 4 with 1,240 labelled rows",
+        "  Also",
+        "    version 3 is in service",
+        "  http://127.0.0.1:6066/#loans",
+    ]
+
+
+def test_drift_that_hurts_nobody_yet_reads_as_such() -> None:
+    message = compose(incident(INCOME))
+    assert message.headline == (
+        "loans: what goes into the model has moved: income (stability index 0.31) since 14:02 UTC (row 20,031)"
+    )
+    assert message.tone is Tone.WARNING
+
+
+def test_broken_data_is_named_with_its_usual_share() -> None:
+    assert compose(incident(NULLS)).headline == (
+        "loans: broken data: income: missing in 31 % of the rows (usually 1 %) since 14:02 UTC (row 20,031)"
+    )
+
+
+def test_broken_data_explains_the_drift_of_the_same_feature_and_nothing_else() -> None:
+    other = replace(INCOME, id=4, signal="feature:age")
+    together = replace(INCOME, id=5, signal="features", ranking=(("feature:income", 0.7), ("feature:age", 0.3)))
+    mostly_other = replace(together, ranking=(("feature:age", 0.7), ("feature:income", 0.3)))
+    open_ones = [CONCEPT, INCOME, NULLS]
+    assert explanation(INCOME, open_ones) is NULLS
+    assert explanation(together, open_ones) is NULLS
+    assert explanation(other, open_ones) is None
+    assert explanation(mostly_other, open_ones) is None
+    assert explanation(CONCEPT, open_ones) is None
+    assert explanation(INCOME, [replace(NULLS, is_open=False)]) is None
+    text = plain(compose(incident(NULLS, INCOME)))
+    assert "What moved" not in text
+    assert "explained by broken data: income" in text
+
+
+def test_what_somebody_silenced_is_counted_and_not_named_first() -> None:
+    brief = incident(CONCEPT, INCOME, silences=(Silence(1, "loans", "error", TWO_PM + 3600, "ann", ""),))
+    message = compose(brief)
+    assert message.title == "loans: what goes into the model has moved"
+    assert "silenced: 1 of 2 open alarms" in plain(message)
+
+
+def test_over_says_from_when_until_when_and_what_was_done() -> None:
+    promoted = Note(NoteKind.PROMOTED, TWO_PM + 30 * MINUTE, {"version": "4", "previous": "3"})
+    closed = replace(CONCEPT, is_open=False)
+    brief = incident(closed, notes=(RETRAINING, promoted), is_open=False, closed=TWO_PM + 40 * MINUTE)
+    message = compose(brief)
+    assert message.tone is Tone.OVER
+    assert message.headline == (
+        "loans: over: the model errs more often: error rate 0.10 -> 0.21 since 14:02 UTC (row 20,031) until 14:42 UTC;"
+        " what moved: income, age; version 4 is in service instead of 3"
+    )
+    assert not message.actions
+
+
+def test_news_say_what_is_new_and_how_things_stand() -> None:
+    gate = Note(
+        NoteKind.GATE,
+        TWO_PM,
+        {
+            "version": "4",
+            "outcome": "promote",
+            "gain": {"estimate": 0.092, "low": 0.061, "high": 0.12, "confidence": 0.95},
+        },
+    )
+    message = compose_news(incident(CONCEPT, INCOME, notes=(gate,)), [INCOME], [gate])
+    assert message.headline == (
+        "loans: version 4 passed the gate: gain 0.092 (95 % sure: 0.061 to 0.12);"
+        " also what goes into the model has moved: income (stability index 0.31)"
+    )
+    assert "2 alarms open: the model errs more often" in plain(message)
+
+
+def test_a_detail_has_the_figures_behind_an_alarm() -> None:
+    text = plain(compose_detail([CONCEPT], [], incident(CONCEPT)))
+    assert "critical by e_detector; from row 20,031; ranking feature:income 60 %, feature:age 30 %" in text
+    assert "threshold 1,000,000" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        (NoteKind.RETRAIN_STARTED, {"rows": 1240}, "retraining with 1,240 labelled rows"),
+        (NoteKind.RETRAIN_STARTED, {"trigger": "schedule"}, "retraining (schedule)"),
+        (NoteKind.RETRAIN_REFUSED, {"reason": "too_few_labels", "text": "300 of 500"}, "too few labels, 300 of 500"),
+        (NoteKind.RETRAIN_FAILED, {"version": "4", "reason": "timed_out"}, "of version 4 failed: timed out"),
+        (NoteKind.GATE, {"version": "4", "outcome": "reject", "reasons": ["worse"]}, "rejected by the gate (worse)"),
+        (NoteKind.GATE, {"outcome": "hold", "gain": {"estimate": 0.01, "low": -0.01}}, "gain 0.01 (at least -0.01)"),
+        (NoteKind.PROMOTED, {"version": "4", "previous": "3"}, "version 4 is in service instead of 3"),
+        (
+            NoteKind.ROLLED_BACK,
+            {"version": "3", "previous": "4", "reason": "fell_short"},
+            "version 4 was taken back: fell short, version 3 is in service again",
+        ),
+        (NoteKind.SILENCED, {"by": "ann", "signal": "error"}, "silenced error by ann"),
+    ],
+)
+def test_what_is_being_done_in_words(kind: NoteKind, fields: dict[str, object], words: str) -> None:
+    assert words in str(Note(kind, TWO_PM, fields))
+
+
+@pytest.mark.parametrize("kind", NoteKind)
+def test_a_note_without_any_field_still_reads(kind: NoteKind) -> None:
+    assert isinstance(str(Note(kind, TWO_PM)), str)
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("signal", ["feature:x", "features", "prediction", "score", "label", "error", "other"])
+def test_every_kind_of_alarm_has_words_even_without_evidence(kind: Kind, signal: str) -> None:
+    bare = replace(CONCEPT, kind=kind, signal=signal, evidence={}, ranking=(), change_row=None, change_ts=None)
+    message = compose(incident(bare))
+    assert message.title.startswith("loans: ")
+    assert "(row 20,413)" in message.summary
+    compose_news(incident(bare), [bare], [])
+    compose_detail([bare], [], incident(bare))
+
+
+def test_times_that_no_clock_has_ever_shown_are_said_to_be_unknown() -> None:
+    assert clock_time(1e300) == "an unknown time"
+    assert clock_time(float("nan")) == "an unknown time"
+    strange = replace(CONCEPT, change_ts=1e18)
+    assert "an unknown time" in json.dumps(blocks(compose(incident(strange))))
+
+
+def test_a_time_of_day_stands_alone_only_on_the_day_of_the_incident() -> None:
+    assert clock_time(TWO_PM, beside=TWO_PM + 3600) == "14:02 UTC"
+    assert clock_time(TWO_PM, beside=TWO_PM + 86_400) == "23 Nov 2026 14:02 UTC"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.21, "0.21"), (0.1, "0.10"), (0.0046, "0.0046"), (12.34, "12.3"), (31.0, "31"), (20_031, "20,031"), (0, "0")],
+)
+def test_figures_have_the_digits_that_matter(value: float, said: str) -> None:
+    assert figure(value) == said
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_no_name_makes_markup_or_a_second_line(model: str, feature: str) -> None:
+    drift = replace(INCOME, signal=f"feature:{feature}")
+    message = compose(replace(incident(drift), model=model), "http://host")
+    assert all(line.isprintable() for line in plain(message).splitlines())
+    for block in blocks(message, maybe_sent=True, interactive=True):
+        if block["type"] == "section":
+            text = block["text"]["text"]
+            ours = text.replace("<!date^", "").replace("UTC>", "").replace("time>", "")
+            assert "<" not in ours
+            assert len(text) <= SECTION_LENGTH
+    assert "<" not in fallback(message)
+    assert len(fallback(message)) <= FALLBACK_LENGTH
+
+
+@given(st.text(alphabet="&<>a ", max_size=5000))
+def test_cutting_never_leaves_half_an_entity(text: str) -> None:
+    drift = replace(INCOME, signal=f"feature:{text}")
+    for block in blocks(compose(incident(drift))):
+        if block["type"] == "section":
+            rest = block["text"]["text"]
+            for entity in ("&amp;", "&lt;", "&gt;"):
+                rest = rest.replace(entity, "")
+            assert "&" not in rest
+
+
+@given(st.text(max_size=100), st.integers(min_value=1, max_value=50))
+def test_cleaning_twice_is_cleaning_once(text: str, limit: int) -> None:
+    once = clean(text, limit)
+    assert clean(once, limit) == once
+    assert len(once) <= limit
