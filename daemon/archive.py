@@ -8,7 +8,7 @@ orphan of a crash and is swept at the next start.
 import asyncio
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -77,9 +77,7 @@ class Archive:
         async with self._store.read() as connection:
             rows = (
                 await connection.execute(
-                    select(tables.archive_chunks)
-                    .where(chunks.model == model, chunks.kind == kind)
-                    .order_by(chunks.id)
+                    select(tables.archive_chunks).where(chunks.model == model, chunks.kind == kind).order_by(chunks.id)
                 )
             ).all()
         path = f"{quote(model, safe='')}/{kind}-{rows[0].id:012d}-{uuid4().hex[:8]}.parquet"
@@ -109,9 +107,7 @@ class Archive:
         async with self._store.read() as connection:
             named = set((await connection.execute(select(tables.archive_files.c.path))).scalars())
         orphans = [
-            path
-            for path in self.folder.glob("*/*.parquet*")
-            if path.relative_to(self.folder).as_posix() not in named
+            path for path in self.folder.glob("*/*.parquet*") if path.relative_to(self.folder).as_posix() not in named
         ]
         for path in orphans:
             path.unlink(missing_ok=True)
@@ -193,7 +189,7 @@ def _blocks(task: Task | None, findings: Findings, received: float) -> list[Bloc
     return blocks
 
 
-def _values(values: list[Any], task: Task | None) -> "pa.Array":
+def _values(values: Sequence[Any], task: Task | None) -> "pa.Array":
     import pyarrow as pa
 
     column = tasks.column(values, task)
@@ -210,7 +206,7 @@ def _json(values: Iterable[Any]) -> "pa.Array":
     )
 
 
-def _features(features: dict[str, Any], places: Any, count: int) -> dict[str, Any]:  # noqa: ANN401
+def _features(features: dict[str, Any], places: Any, count: int) -> dict[str, Any]:
     import pyarrow as pa
 
     columns = {}
@@ -257,7 +253,8 @@ def _ipc(table: "pa.Table") -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _write_parquet(path: Path, chunks: list[bytes]) -> int:

@@ -58,7 +58,7 @@ def _drawn(chunk: Chunk, place: int, signal: str) -> dict[str, float | None]:
     return {"value": float(shares[moved]), "low": low, "high": high, "reference": float(former[moved])}
 
 
-def stability_index(reference: Any, current: Any) -> Any:  # noqa: ANN401 (arrays of counts, signals by bins)
+def stability_index(reference: Any, current: Any) -> Any:
     """Population stability index per signal: the sum over bins of (q - p) log(q / p), half a row added to each bin.
 
     Bins that neither side ever met (the padding among them) do not count.

@@ -1,11 +1,11 @@
 """State and offsets, written together or not at all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import charts
@@ -49,13 +49,13 @@ class MonitorSnapshot:
     learned: frozenset[Stream]  # the streams that have a reference
 
 
-def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, line: int, at: float) -> dict[str, Any]:
+def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: float) -> dict[str, Any]:
     """A row of the table ``dead_letters``."""
     return {
         "topic": target.topic,
         "partition": target.partition,
         "offset": offset,
-        "line": line,
+        "line": rejected.line,
         "model": rejected.model,
         "reason": rejected.reason.value,
         "detail": rejected.detail,
@@ -67,7 +67,7 @@ def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, line: i
 def snapshot_of(monitor: Monitor, written: dict[Stream, Reference | None], now: float) -> MonitorSnapshot:
     """Take what a model adds. ``written`` names the references that the store already has, and is brought up to date."""
     signals = []
-    states = {"monitor": msgspec.msgpack.encode({"v": STATE_VERSION, **_scalars(monitor)})}
+    states = {"monitor": msgspec.msgpack.encode({"v": STATE_VERSION, **monitor.state()})}
     for stream, window in monitor.windows.items():
         chunk = window.take_chunk(CHART_ROWS)
         if chunk is not None:
@@ -78,8 +78,8 @@ def snapshot_of(monitor: Monitor, written: dict[Stream, Reference | None], now: 
             states[f"reference:{stream}"] = msgspec.msgpack.encode(data)
             written[stream] = window.reference
     learned = frozenset(stream for stream, window in monitor.windows.items() if not window.learning)
-    joins = {"predictions": monitor.labels, "features": monitor.seen_features}
-    journals = {name: packed for name, join in joins.items() if (packed := join.take_journal()) is not None}
+    taken = {"predictions": monitor.labels.take_journal(), "features": monitor.seen_features.take_journal()}
+    journals = {name: packed for name, packed in taken.items() if packed is not None}
     return MonitorSnapshot(monitor, monitor.take_findings(), _row(monitor, now), states, journals, signals, learned)
 
 
@@ -102,15 +102,6 @@ def _row(monitor: Monitor, now: float) -> dict[str, Any]:
     }
 
 
-def _scalars(monitor: Monitor) -> dict[str, Any]:
-    return {
-        "from_row": monitor.from_row,
-        "performance": monitor.performance.state(),
-        "schema": monitor.schema,
-        "undecided": [msgspec.to_builtins(pairs) for pairs in monitor.undecided],
-    }
-
-
 async def write(connection: AsyncConnection, snapshot: Snapshot, now: float) -> None:
     """Write a snapshot, but for alarms and archive. Raises Fenced where an offset is not what this worker left."""
     for target, (before, after) in snapshot.offsets.items():
@@ -126,12 +117,12 @@ async def write(connection: AsyncConnection, snapshot: Snapshot, now: float) -> 
     ]
     counts += [{"model": model, "name": "dead_letters", "value": value} for model, value in snapshot.rejected.items()]
     await add_up(connection, tables.counters, "value", counts)
-    gauges = [
-        {"model": one.monitor.model, "name": "waiting", "value": one.monitor.labels.early} for one in monitors
-    ]
+    gauges = [{"model": one.monitor.model, "name": "waiting", "value": one.monitor.labels.early} for one in monitors]
     await upsert(connection, tables.counters, gauges)
     states = [
-        {"model": one.monitor.model, "part": part, "data": data} for one in monitors for part, data in one.states.items()
+        {"model": one.monitor.model, "part": part, "data": data}
+        for one in monitors
+        for part, data in one.states.items()
     ]
     await upsert(connection, tables.states, states)
     await _journals(connection, monitors)
@@ -205,16 +196,28 @@ async def load_offsets(connection: AsyncConnection) -> dict[TopicPartition, int]
     return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
 
 
-async def load_monitor(
-    connection: AsyncConnection, monitor: Monitor, row: Mapping[str, Any]
+async def load_monitors(
+    connection: AsyncConnection, make_monitor: Callable[[str], Monitor]
+) -> list[tuple[Monitor, dict[Stream, Reference | None]]]:
+    """Every model's monitor at its last checkpoint, each with the references that the store has of it."""
+    rows = (await connection.execute(select(tables.models))).mappings().all()
+    versions = (await connection.execute(select(tables.versions.c.model, tables.versions.c.version))).all()
+    loaded = []
+    for row in rows:
+        monitor = make_monitor(row["model"])
+        written = await _load_monitor(connection, monitor, row)
+        monitor.know_versions([version for model, version in versions if model == monitor.model])
+        loaded.append((monitor, written))
+    return loaded
+
+
+async def _load_monitor(
+    connection: AsyncConnection, monitor: Monitor, row: RowMapping
 ) -> dict[Stream, Reference | None]:
-    """Bring a monitor to where its last checkpoint left it. Returns the references that the store has."""
     states = tables.states.c
-    found = (
-        await connection.execute(select(states.part, states.data).where(states.model == monitor.model))
-    ).all()
+    found = (await connection.execute(select(states.part, states.data).where(states.model == monitor.model))).all()
     parts = {part: msgspec.msgpack.decode(data) for part, data in found}
-    for name in ("version", "rows", "first_ts", "last_label_ts"):
+    for name in ("rows", "first_ts", "last_label_ts"):
         setattr(monitor, name, row[name])
     monitor.last_ts = row["last_ts"] or 0.0
     monitor.last_arrival = row["last_arrival"] or 0.0
@@ -234,6 +237,4 @@ async def load_monitor(
     for partition, data in chunks:
         join = monitor.labels if partition == "predictions" else monitor.seen_features
         join.apply_journal(data)
-    monitor.labels.forget(monitor.rows)
-    monitor.seen_features.forget(monitor.rows)
     return written

@@ -1,88 +1,162 @@
-"""Decoded events of one model -> columns, one per feature."""
+"""Decoded features of one model -> columns, one per feature."""
 
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import Meta
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
+from daemon.event_features import UNREADABLE, FeatureCheck, Features
+from daemon.event_rules import EventLimits, Problem, is_name
 from detectors.columns import INVALID, number_as_text
 
-NUMBER = "number"
-CATEGORY = "category"
+NUMBER: Final = "number"
+CATEGORY: Final = "category"
 
 Column = NDArray[Any]
+
+_NO_VALUE: Final = frozenset({type(None), list, dict})
+_TEXT: Final = frozenset({str, type(None)})
+
+
+class BadFeatures(ValueError):
+    """Some events' features cannot be used: put those events aside and decode the others."""
+
+    def __init__(self, problems: dict[int, Problem]) -> None:
+        super().__init__(f"{len(problems)} features objects that cannot be used")
+        self.problems = problems
 
 
 class FeatureDecoder:
     """Raw feature objects -> one column per feature.
 
     ``schema`` maps a feature to ``number`` or ``category``, as learned from the model's reference. Where every object
-    fits, they are decoded in one pass by a struct made for the schema; a single misfit sends its batch through a slower
-    pass that keeps what fits and marks the rest invalid. Without a schema the types are those of the batch's values.
+    fits, they are decoded in one pass by a struct made for the schema; a single misfit (another type, a feature that is
+    not in the schema) sends its batch through a slower pass. Without a schema the types are those of the batch's values.
 
-    ``unknown`` collects features that the schema does not have, found by a look at one event of each batch.
+    A feature that the schema does not have gets a column once it has a value, while there are less than ``most``.
     """
 
-    def __init__(self, schema: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, schema: Mapping[str, str] | None = None, limits: EventLimits | None = None, most: int | None = None
+    ) -> None:
         self.schema = dict(schema or {})
-        self.unknown: dict[str, str] = {}
+        self.limits = limits or EventLimits()
+        self.most = self.limits.features if most is None else most
+        self._check = FeatureCheck(self.limits)
+        self._order: list[str] = []
         self._fast: msgspec.json.Decoder[list[Any]] | None = None
-        if self.schema:
-            names = [f"f{number}" for number in range(len(self.schema))]
-            fields = [
-                (name, (float if kind == NUMBER else str) | None, None)
-                for name, kind in zip(names, self.schema.values(), strict=True)
-            ]
-            rename = dict(zip(names, self.schema, strict=True))
-            struct = msgspec.defstruct("Features", fields, rename=rename, gc=False)
-            self._fast = msgspec.json.Decoder(list[struct])  # type: ignore[valid-type]
-            getter = attrgetter(*names)
-            self._values = getter if len(names) > 1 else lambda one: (getter(one),)
 
-    def __call__(self, raws: Sequence[msgspec.Raw]) -> dict[str, Column]:
-        """Columns of length ``len(raws)``; each raw must hold a JSON object."""
-        document = b"[" + b",".join(raws) + b"]"
-        if self._fast is not None:
-            try:
-                rows = self._fast.decode(document)
-            except msgspec.ValidationError:
-                pass
-            else:
-                self._look_at(raws[-1])
-                return {
-                    name: np.array(column, dtype=np.float64 if kind == NUMBER else object)
-                    for (name, kind), column in zip(
-                        self.schema.items(), zip(*map(self._values, rows), strict=True), strict=True
-                    )
-                }
-        return self.from_objects(msgspec.json.decode(document, type=list[dict[str, Any]]))
+    def __call__(self, raws: Sequence[msgspec.Raw]) -> tuple[dict[str, Column], NDArray[np.int64] | None]:
+        """Columns, and the places in ``raws`` of the objects that they hold; None for all of them.
+
+        A null is no object. Raises BadFeatures.
+        """
+        if self.schema:
+            if self._fast is None:
+                self._prepare(raws)
+            if self._fast is not None:
+                try:
+                    rows = self._fast.decode(b"[" + b",".join(raws) + b"]")
+                except UNREADABLE:
+                    pass
+                else:
+                    present = [place for place, row in enumerate(rows) if row is not None]
+                    if len(present) == len(rows):
+                        return self._columns(rows), None
+                    return self._columns([rows[place] for place in present]), np.array(present, dtype=np.int64)
+        objects = self._objects(raws)
+        present = [place for place, one in enumerate(objects) if one is not None]
+        columns = self.from_objects([one for one in objects if one is not None])
+        return columns, None if len(present) == len(raws) else np.array(present, dtype=np.int64)
 
     def from_objects(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
         """The same from decoded objects."""
-        names = dict.fromkeys(self.schema)
-        for row in rows:
-            names.update(dict.fromkeys(row))
+        names = dict.fromkeys(self.schema) if rows else {}
+        if self.schema:
+            names.update(dict.fromkeys(self._appeared(rows)))
+        else:
+            for row in rows:
+                names.update(dict.fromkeys(row))
         return {name: column_of([row.get(name) for row in rows], self.schema.get(name)) for name in names}
 
-    def _look_at(self, raw: msgspec.Raw) -> None:
-        features = msgspec.json.decode(raw, type=dict[str, Any])
-        if not features.keys() <= self.schema.keys():
-            self.unknown.update((name, kind_of([features[name]])) for name in features.keys() - self.schema.keys())
+    def _appeared(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+        found = dict.fromkeys(
+            name
+            for row in rows
+            if not row.keys() <= self.schema.keys()
+            for name in row
+            if name not in self.schema and type(row[name]) not in _NO_VALUE
+        )
+        return list(found)[: max(0, self.most - len(self.schema))]
+
+    def _objects(self, raws: Sequence[msgspec.Raw]) -> Sequence[Features | None]:
+        objects = self._check.objects(raws)
+        if objects is not None:
+            return objects
+        read = [self._check.read(raw) for raw in raws]
+        problems = {place: one for place, one in enumerate(read) if isinstance(one, Problem)}
+        if problems:
+            raise BadFeatures(problems)
+        return [None if isinstance(one, Problem) else one for one in read]
+
+    def _prepare(self, raws: Sequence[msgspec.Raw]) -> None:
+        """Make the struct, its fields in the order in which this sender writes them: that is found fastest."""
+        first = next((one for one in self._objects(raws[:1]) if one), None)
+        if first is None or not all(is_name(name, self.limits.text_chars) for name in self.schema):
+            return
+        self._order = [
+            *(name for name in first if name in self.schema),
+            *(one for one in self.schema if one not in first),
+        ]
+        text = Annotated[str, Meta(max_length=self.limits.text_chars)]
+        kinds: dict[str, tuple[Any, Any]] = {
+            NUMBER: (float | None, np.nan),
+            CATEGORY: (text | float | bool | None, None),
+        }
+        fields = [(f"f{number}", *kinds[self.schema[name]]) for number, name in enumerate(self._order)]
+        rename = {f"f{number}": name for number, name in enumerate(self._order)}
+        struct: Any = msgspec.defstruct(
+            "Features", fields, rename=rename, forbid_unknown_fields=True, eq=False, gc=False
+        )
+        self._fast = msgspec.json.Decoder(list[struct | None])
+
+    def _columns(self, rows: Sequence[Any]) -> dict[str, Column]:
+        if not rows:
+            return {}
+        values = zip(*map(astuple, rows), strict=True)
+        return {
+            name: _numbers(column) if self.schema[name] == NUMBER else _texts(column)
+            for name, column in zip(self._order, values, strict=True)
+        }
 
 
-def kind_of(values: Sequence[Any]) -> str:
+def kind_of(values: Iterable[Any]) -> str:
     """``number`` where all that is there is a number, else ``category``."""
-    return NUMBER if set(map(type, values)) <= {int, float, type(None)} else CATEGORY
+    return NUMBER if set(map(type, values)) - _NO_VALUE <= {int, float} else CATEGORY
 
 
 def column_of(values: Sequence[Any], kind: str | None = None) -> Column:
     """Plain values as a column: of numbers where ``kind`` or all that is there says so, else of text."""
     if (kind or kind_of(values)) == NUMBER:
         return np.array([_number(value) for value in values], dtype=np.float64)
-    return np.array([_text(value) for value in values], dtype=object)
+    return _texts(values)
+
+
+def _numbers(values: Sequence[float | None]) -> Column:
+    try:
+        return np.fromiter(values, np.float64, len(values))
+    except TypeError:  # a null
+        return np.array(values, dtype=np.float64)
+
+
+def _texts(values: Sequence[Any]) -> Column:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values if set(map(type, values)) <= _TEXT else [_text(value) for value in values]
+    return column
 
 
 def _number(value: object) -> float:
@@ -102,4 +176,4 @@ def _text(value: object) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return number_as_text(float(value)) if isinstance(value, int | float) else INVALID
+    return INVALID if isinstance(value, list | dict) else number_as_text(_number(value))

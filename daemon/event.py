@@ -1,57 +1,41 @@
 """Bytes in, events out: typed where they fit, put aside with a reason where they do not."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Literal
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Final, cast
 
 import msgspec
+from msgspec import Meta
 
+from daemon.documents import documents_of
+from daemon.event_features import UNREADABLE, FeatureCheck
+from daemon.event_fields import EventFields, fields_of, times_of
 from daemon.event_formats import NotAnEvent, normalise
+from daemon.event_rules import (
+    DETAIL_CHARACTERS,
+    INT64,
+    LATEST_TS,
+    MOST_MODEL_CHARACTERS,
+    Event,
+    EventLimits,
+    Problem,
+    RejectReason,
+    as_text,
+    is_name,
+    problem_of,
+)
 
-MAX_EVENT_BYTES = 1_048_576
-MAX_NAME_CHARACTERS = 200
-LATEST_TS = 32_503_680_000.0  # the year 3000: later is a unit that was mistaken
+__all__ = ["Checked", "Decoded", "Event", "EventDecoder", "EventLimits", "RejectReason", "Rejected", "check", "decode"]
 
-Value = str | int | float | bool
-NO_FEATURES = msgspec.Raw()
-OPENING_BRACE = ord("{")
-
-
-class RejectReason(StrEnum):
-    """Why an event was put aside."""
-
-    NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"
-    WRONG_TYPE = "wrong_type"
-    MISSING_FIELD = "missing_field"
-    BAD_TIME = "bad_time"
-    BAD_NAME = "bad_name"
-    TOO_LARGE = "too_large"
-    TOO_MANY_FEATURES = "too_many_features"
-    TOO_MANY_MODELS = "too_many_models"
-
-
-class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One event as it travels, features still undecoded."""
-
-    type: Literal["prediction", "label", "features"] = "prediction"
-    id: str | int | float | None = None
-    model: str = "default"
-    version: str | int | float | None = None
-    ts: datetime | float | None = None
-    features: msgspec.Raw = NO_FEATURES
-    prediction: Value | None = None
-    score: float | dict[str, float | None] | None = None
-    label: Value | None = None
-    segment: dict[str, Value | None] | None = None
+DEFAULT_LIMITS: Final = EventLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line that is no event: which, why, and what was expected."""
+    """A document that is no event: which one of which value, why, what was expected, and the model if it names one."""
 
+    value: int
     line: int
     reason: RejectReason
     detail: str
@@ -61,122 +45,16 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The events of some values in order, each with the number of its line, and the lines that are none.
+    """The events of some values, in order, and what is none.
 
-    ``ends[v]`` is the number of lines up to and including those of value v.
+    ``ends[v]`` is the number of events up to and including those of value v. ``lines[v]`` are the numbers, within value
+    v, of the documents that its events came from, where that is not one event each.
     """
 
-    events: list[Event]
-    lines: Sequence[int]
-    rejected: list[Rejected]
+    fields: EventFields
     ends: list[int]
-
-
-_array = msgspec.json.Decoder(list[Event])
-_single = msgspec.json.Decoder(Event)
-
-
-def lines_of(value: bytes) -> list[bytes]:
-    """The lines of a value that may hold many events; blank ones are kept out."""
-    return [line for line in value.split(b"\n") if line and not line.isspace()]
-
-
-def decode(values: Iterable[bytes]) -> Decoded:
-    """Decode the lines of ``values``; lines are numbered from 0 over all of them."""
-    lines: list[bytes] = []
-    ends = []
-    for value in values:
-        lines += lines_of(value)
-        ends.append(len(lines))
-    largest = max(map(len, lines), default=0)
-    if largest <= MAX_EVENT_BYTES:
-        try:
-            events = _array.decode(b"[" + b",".join(lines) + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            events = []
-        # a line such as `{},{}` would shift the numbers of all that follow
-        if len(events) == len(lines) and not any(map(problem, events)):
-            return Decoded(events, range(len(lines)), [], ends)
-    return _one_by_one(lines, ends)
-
-
-def _one_by_one(lines: list[bytes], ends: list[int]) -> Decoded:
-    events, numbers, rejected = [], [], []
-    for number, line in enumerate(lines):
-        one = decode_line(line, number)
-        if isinstance(one, Rejected):
-            rejected.append(one)
-        else:
-            for event in one:
-                events.append(event)
-                numbers.append(number)
-    return Decoded(events, numbers, rejected, ends)
-
-
-def decode_line(line: bytes, number: int = 0) -> list[Event] | Rejected:
-    """The event of one line (a logged request of many rows holds several), or why it is none."""
-    if len(line) > MAX_EVENT_BYTES:
-        return Rejected(
-            number, RejectReason.TOO_LARGE, f"{len(line)} bytes, at most {MAX_EVENT_BYTES} are taken", line[:4096]
-        )
-    try:
-        event = _single.decode(line)
-        if problem(event) is None:
-            return [event]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass  # it may still be one in another notation
-    model: str | None = None
-    try:
-        plain = normalise(line)
-        events = []
-        for item in plain:
-            name = item.get("model")
-            model = name if isinstance(name, str) else None
-            event = msgspec.convert(item, Event) if "features" not in item else _with_features(item)
-            wrong = problem(event)
-            if wrong is not None:
-                return Rejected(number, wrong[0], wrong[1], line, model)
-            events.append(event)
-    except NotAnEvent as error:
-        return Rejected(number, RejectReason(error.reason), error.detail, line, model)
-    except msgspec.ValidationError as error:
-        return Rejected(number, RejectReason.WRONG_TYPE, str(error), line, model)
-    return events
-
-
-def _with_features(item: dict[str, object]) -> Event:
-    return _single.decode(msgspec.json.encode(item))
-
-
-def problem(event: Event) -> tuple[RejectReason, str] | None:
-    """What keeps a well-typed event from being used, if anything does."""
-    features = has_features(event)
-    if features is None:
-        return RejectReason.WRONG_TYPE, "Expected `object`, got something else - at `$.features`"
-    if event.type == "label":
-        if event.id is None:
-            return RejectReason.MISSING_FIELD, "a label needs the `id` of its prediction"
-        if event.label is None:
-            return RejectReason.MISSING_FIELD, "a label event needs a `label`"
-    elif event.type == "features":
-        if not features:
-            return RejectReason.MISSING_FIELD, "a features event needs `features`"
-    elif event.prediction is None and event.score is None and not features:
-        return RejectReason.MISSING_FIELD, "a prediction event needs a `prediction`, a `score` or `features`"
-    if not 0 < len(event.model) <= MAX_NAME_CHARACTERS or not event.model.isprintable():
-        return RejectReason.BAD_NAME, f"`model` must be 1 to {MAX_NAME_CHARACTERS} printable characters"
-    ts = event.ts
-    if type(ts) is float and not 0.0 <= ts <= LATEST_TS:
-        return RejectReason.BAD_TIME, f"`ts` is {ts:g}: ISO 8601 or epoch seconds are expected"
-    return None
-
-
-def has_features(event: Event) -> bool | None:
-    """Whether the event carries features; None where what it carries is no object."""
-    raw = memoryview(event.features)
-    if not raw:
-        return False
-    return True if raw[0] == OPENING_BRACE else None if raw != b"null" else False
+    rejected: list[Rejected] = field(default_factory=list)
+    lines: dict[int, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,20 +66,205 @@ class Checked:
     errors: list[dict[str, object]]
 
 
-def check(body: bytes) -> Checked:
-    """How many events of a body would be taken, and why the others would not."""
-    decoded = decode([body])
-    return Checked(
-        len(decoded.events),
-        len(decoded.rejected),
-        [{"line": one.line, "reason": one.reason.value, "detail": one.detail} for one in decoded.rejected],
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    problem: Problem
+    model: str | None = None
+
+    def at(self, value: int, line: int, document: bytes) -> Rejected:
+        reason, detail = self.problem
+        detail = "".join(one if one.isprintable() else "?" for one in detail[:DETAIL_CHARACTERS])
+        return Rejected(value, line, reason, detail, document, self.model)
+
+
+class EventDecoder:
+    """Decodes values within ``limits``.
+
+    Values that are in order throughout are decoded in one go, any other document by document. What is in order there
+    is so here, and so the way does not show in what comes of an event.
+    """
+
+    def __init__(self, limits: EventLimits) -> None:
+        self.limits = limits
+        self.features = FeatureCheck(limits)
+        strict = _strict(limits)
+        self._documents = msgspec.json.Decoder(strict)
+        self._array = msgspec.json.Decoder(list[strict])  # type: ignore[valid-type]
+
+    def decode(self, values: Sequence[bytes]) -> Decoded:
+        """The events of ``values``, and what is none. Features are looked at where they are made into columns."""
+        fast = self._at_once(values)
+        if fast is not None:
+            return fast
+        events: list[Event] = []
+        ends: list[int] = []
+        rejected: list[Rejected] = []
+        lines: dict[int, list[int]] = {}
+        for number, value in enumerate(values):
+            try:
+                found = self._events(value)
+                fields_ok = self._sound(fields_of(found, times_of(found)))
+            except UNREADABLE:
+                fields_ok = False
+            if not fields_ok:
+                found, lines[number], wrong = self._one_by_one(number, value)
+                rejected += wrong
+            events += found
+            ends.append(len(events))
+        return Decoded(fields_of(events, times_of(events)), ends, rejected, lines)
+
+    def _at_once(self, values: Sequence[bytes]) -> Decoded | None:
+        events: list[Event] = []
+        ends = []
+        try:
+            for value in values:
+                events += self._events(value)
+                ends.append(len(events))
+        except UNREADABLE:
+            return None
+        fields = fields_of(events, times_of(events))
+        return Decoded(fields, ends) if self._sound(fields) else None
+
+    def _events(self, value: bytes) -> list[Event]:
+        """The events of a value, as far as types tell. Raises one of UNREADABLE."""
+        most = self.limits.event_bytes
+        if len(value) > most and max(map(len, documents_of(value)), default=0) > most:
+            raise msgspec.ValidationError("too large")
+        return self._array.decode(value) if value[:1] == b"[" else self._documents.decode_lines(value)
+
+    def _sound(self, fields: EventFields) -> bool:
+        """Whether nothing but their features can be wrong with any of them: a few passes in place of a look at each."""
+        most = self.limits.text_chars
+        for part in fields.parts():
+            if not len(part):
+                continue
+            if part.ts.min() < 0.0 or part.ts.max() > LATEST_TS:
+                return False
+            if not all(is_name(model, min(most, MOST_MODEL_CHARACTERS)) for model in set(part.models)):
+                return False
+            if not all(version is None or is_name(as_text(version), most) for version in set(part.versions)):
+                return False
+            if (
+                set(map(type, part.ids)) & {int, float}
+                and max(len(as_text(one)) for one in part.ids if one is not None) > most
+            ):
+                return False
+        return _complete(fields)
+
+    def _one_by_one(self, number: int, value: bytes) -> tuple[list[Event], list[int], list[Rejected]]:
+        events: list[Event] = []
+        lines: list[int] = []
+        rejected: list[Rejected] = []
+        for line, document in enumerate(documents_of(value)):
+            found = self._read(document)
+            if isinstance(found, _Refusal):
+                rejected.append(found.at(number, line, document))
+            else:
+                events += found
+                lines += [line] * len(found)
+        return events, lines, rejected
+
+    def _read(self, document: bytes) -> list[Event] | _Refusal:
+        """The event of one document (a logged request of many rows holds several), or why it is none."""
+        if len(document) > self.limits.event_bytes:
+            detail = f"{len(document)} bytes, at most {self.limits.event_bytes} are taken"
+            return _Refusal(Problem(RejectReason.TOO_LARGE, detail))
+        model: str | None = None
+        events = []
+        try:
+            fast = self._at_once([document]) if document[:1] == b"{" else None
+            if fast is not None:
+                events = self._events(document)
+            else:
+                for item in normalise(document):
+                    model = _name(item.get("model"))
+                    events.append(_loose.decode(msgspec.json.encode(item)))
+        except NotAnEvent as error:
+            return _Refusal(Problem(error.reason, error.detail), model)
+        except msgspec.ValidationError as error:
+            return _Refusal(Problem(RejectReason.WRONG_TYPE, str(error)), model)
+        except UnicodeEncodeError:
+            return _Refusal(Problem(RejectReason.NOT_JSON, "not JSON: half of a surrogate pair is no text"), model)
+        for event in events:
+            problem = problem_of(event, self.limits) or self.features.problem(event)
+            if problem is not None:
+                return _Refusal(problem, _name(event.model))
+        return events
+
+    def check(self, body: bytes) -> Checked:
+        """How many events of a body would be taken, and why the others would not."""
+        decoded = self._at_once([body])
+        if decoded is not None:
+            raws = decoded.fields.predictions.features + decoded.fields.features.features
+            if self.features.objects(raws) is not None:
+                return Checked(len(decoded.fields), 0, [])
+        events, _, rejected = self._one_by_one(0, body)
+        errors: list[dict[str, object]] = [
+            {"line": one.line, "reason": one.reason.value, "detail": one.detail} for one in rejected
+        ]
+        return Checked(len(events), len(rejected), errors)
+
+
+@cache
+def decoder_for(limits: EventLimits) -> EventDecoder:
+    """The decoder of these limits."""
+    return EventDecoder(limits)
+
+
+def decode(values: Iterable[bytes], limits: EventLimits = DEFAULT_LIMITS) -> Decoded:
+    """The events of some values, and what is none."""
+    return decoder_for(limits).decode(list(values))
+
+
+def check(body: bytes, limits: EventLimits = DEFAULT_LIMITS) -> Checked:
+    """How many events of a body would be taken, and why the others would not: exactly what the pipeline will do."""
+    return decoder_for(limits).check(body)
+
+
+_loose: Final = msgspec.json.Decoder(Event)
+
+
+def _strict(limits: EventLimits) -> type[Event]:
+    """An event that does not decode where it breaks a limit that types can tell."""
+    text = Annotated[str, Meta(max_length=limits.text_chars)]
+    whole = Annotated[int, Meta(ge=INT64.start, le=INT64.stop - 1)]
+    value = text | whole | float | bool | None
+    fields: list[tuple[str, Any, Any]] = [
+        ("id", text | int | float | None, None),
+        ("version", text | int | float | None, None),
+        ("prediction", value, None),
+        ("score", float | dict[text, float | None] | None, None),
+        ("label", value, None),
+        ("segment", dict[text, value] | None, None),
+    ]
+    return cast(
+        "type[Event]", msgspec.defstruct("StrictEvent", fields, bases=(Event,), forbid_unknown_fields=True, gc=False)
     )
 
 
-def epoch(ts: datetime | float | None, arrival: float) -> float:
-    """An event's time as epoch seconds; a time without a zone is UTC, none at all is that of arrival."""
-    if ts is None:
-        return arrival
-    if isinstance(ts, datetime):
-        return (ts if ts.tzinfo is not None else ts.replace(tzinfo=UTC)).timestamp()
-    return ts
+def _complete(fields: EventFields) -> bool:
+    predictions, labels, features = fields.parts()
+    if predictions.labels.count(None) < len(predictions):
+        return False  # a prediction that brings its label along is two events
+    if None in labels.labels or not all(map(_is_id, labels.ids)):
+        return False
+    if not all(map(_is_present, features.features)):
+        return False
+    return None not in predictions.predictions or all(
+        prediction is not None or score is not None or _is_present(raw)
+        for prediction, score, raw in zip(
+            predictions.predictions, predictions.scores, predictions.features, strict=True
+        )
+    )
+
+
+def _is_id(one: object) -> bool:
+    return one is not None and one != ""
+
+
+def _is_present(raw: msgspec.Raw) -> bool:
+    return bytes(raw) != b"null"
+
+
+def _name(model: object) -> str | None:
+    return model if isinstance(model, str) and is_name(model, MOST_MODEL_CHARACTERS) else None

@@ -1,54 +1,42 @@
 """Joins labels to predictions, in whatever order they come, in bounded memory."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-DEFAULT_MAX_WAITING = 200_000
+from daemon.recent import RecentIds
+
+DEFAULT_MAX_WAITING: Final = 200_000
+
+BY_PREDICTION: Final = -1
+"""In the place of a label: the label was there already, and the prediction completed the pair."""
 
 
-class Waiting(NamedTuple):
-    """What is kept of a prediction until its label comes."""
+class _Unlabelled:
+    """Stands for the label that has not come."""
 
-    row: int
-    prediction: Any
-    version: Any
+
+UNLABELLED: Final = _Unlabelled()
 
 
 @dataclass(slots=True)
 class Joined:
-    """Predictions whose label has come: ``order`` is the place in the batch of whichever of the two came later."""
+    """What came of a batch of predictions and labels.
 
-    order: list[int] = field(default_factory=list)
+    The lists up to ``label_places`` have an entry for each pair, in no particular order; that is the place, among the
+    batch's labels, of the one that completed the pair. ``label_rows`` is the row of the prediction of each label of the
+    batch, -1 where it has not come.
+    """
+
     rows: list[int] = field(default_factory=list)
     predictions: list[Any] = field(default_factory=list)
     versions: list[Any] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
-
-    def add(self, order: int, waiting: Waiting, label: Any) -> None:  # noqa: ANN401 (any JSON scalar)
-        """One pair."""
-        self.order.append(order)
-        self.rows.append(waiting.row)
-        self.predictions.append(waiting.prediction)
-        self.versions.append(waiting.version)
-        self.labels.append(label)
-
-    def sort(self) -> None:
-        """Put pairs in the order of completion, so that the split of a log into batches does not show."""
-        places = sorted(range(len(self.order)), key=self.order.__getitem__)
-        for name in ("order", "rows", "predictions", "versions", "labels"):
-            values = getattr(self, name)
-            setattr(self, name, [values[place] for place in places])
-
-
-@dataclass(frozen=True, slots=True)
-class LabelCounts:
-    """What became of a batch of labels."""
-
-    joined: int = 0
+    label_places: list[int] = field(default_factory=list)
+    label_rows: list[int] = field(default_factory=list)
     duplicates: int = 0
     revised: int = 0
 
@@ -56,135 +44,159 @@ class LabelCounts:
 class LabelJoin:
     """The predictions of one model that a label may still come for, and the labels that came before their prediction.
 
-    Both are kept for ``max_waiting`` rows of the model, labelled or not; within that horizon an id counts once, however
-    often it is sent. The horizon is counted in rows, not in batches: the split of a log into batches changes nothing.
+    Both are kept for ``max_waiting`` rows of the model, labelled or not. The horizon is counted in rows, not in batches:
+    the split of a log into batches changes nothing.
     """
 
     def __init__(self, max_waiting: int = DEFAULT_MAX_WAITING) -> None:
         self.max_waiting = max_waiting
-        self._predictions: dict[str, Waiting] = {}
-        self._labels: dict[str, Any] = {}  # of the predictions that are kept
-        self._early: dict[str, tuple[Any, int]] = {}  # label, and the row count when it came
-        self._journal: list[tuple[Any, ...]] = []
+        self.ids = RecentIds(max_waiting)
+        self._predictions: list[Any] = []  # these three of the rows from ``ids.first`` on
+        self._versions: list[Any] = []
+        self._labels: list[Any] = []
+        self._early: OrderedDict[str, tuple[Any, int]] = OrderedDict()  # label, and the row count when it came
+        self._journal: list[Any] = []
 
     @property
     def early(self) -> int:
         """How many labels wait for their prediction."""
         return len(self._early)
 
-    def new_predictions(self, ids: Sequence[str | None], next_row: int) -> list[int] | None:
-        """Which of ``ids`` were not seen before, by index; None where all are new, as is usual.
+    def fresh(self, ids: Sequence[str | None]) -> list[int] | None:
+        """Which predictions were not met before, by place; None where all are new, as is usual."""
+        return self.ids.fresh(ids)
 
-        ``next_row`` is the row that the first new one will get.
-        """
-        unique = set(ids)
-        if len(unique) == len(ids) and None not in unique and self._predictions.keys().isdisjoint(unique):
-            return None
-        fresh: list[int] = []
-        seen: set[str] = set()
-        for index, one in enumerate(ids):
-            if one is not None:
-                known = self._predictions.get(one)
-                if one in seen or (known is not None and known.row > next_row + len(fresh) - self.max_waiting):
-                    continue
-                seen.add(one)
-            fresh.append(index)
-        return None if len(fresh) == len(ids) else fresh
-
-    def add_predictions(
+    def join(
         self,
-        order: Sequence[int],
         ids: Sequence[str | None],
-        rows: Sequence[int],
         predictions: Sequence[Any],
         versions: Sequence[Any],
-        joined: Joined,
-    ) -> None:
-        """Keep new predictions; those whose label is already there go to ``joined``."""
-        self._journal.append((list(ids), list(rows), list(predictions), list(versions)))
-        for one in self._predictions.keys() & set(ids):  # an id from beyond the horizon that is used again
-            del self._predictions[one]
-            self._labels.pop(one, None)
-        entries = dict(zip(ids, map(Waiting, rows, predictions, versions), strict=True))
-        entries.pop(None, None)
-        self._predictions.update(entries)  # type: ignore[arg-type]  # the id None has just been taken out
-        if self._early:
-            for place, one in zip(order, ids, strict=True):
-                if one is not None and one in self._early:
-                    label, came = self._early.pop(one)
-                    if came > entries[one].row - self.max_waiting:
-                        self._labels[one] = label
-                        joined.add(place, entries[one], label)
+        label_ids: Sequence[str] = (),
+        labels: Sequence[Any] = (),
+        next_rows: Sequence[int] = (),
+    ) -> Joined:
+        """Take in new predictions, and labels with them.
 
-    def add_labels(
+        ``next_rows`` says what came before what: for each label, the row that the next prediction after it gets.
+        """
+        self._journal.append((ids, predictions, _short(versions), label_ids, labels, next_rows))
+        joined = Joined()
+        first, start, labelled = self.ids.next, 0, 0
+        # an id that is used again must not take the labels that came before
+        for stop in (*self.ids.reused(ids), len(ids)):
+            until = len(label_ids) if stop == len(ids) else _first_above(next_rows, first + stop)
+            self._add(ids[start:stop], predictions[start:stop], versions[start:stop])
+            self._join(ids[start:stop], label_ids, labels, next_rows, range(labelled, until), joined)
+            start, labelled = stop, until
+        self._forget()
+        return joined
+
+    def _add(self, ids: Sequence[str | None], predictions: Sequence[Any], versions: Sequence[Any]) -> None:
+        self.ids.add(ids)
+        self._predictions += predictions
+        self._versions += versions
+        self._labels += [UNLABELLED] * len(ids)
+
+    def _join(
         self,
-        order: Sequence[int],
-        ids: Sequence[str],
+        new: Sequence[str | None],
+        label_ids: Sequence[str],
         labels: Sequence[Any],
         next_rows: Sequence[int],
+        places: range,
         joined: Joined,
-    ) -> LabelCounts:
-        """Join labels to predictions that are there, and keep those that came first.
-
-        ``next_rows`` is, for each label, the row that the next prediction after it gets.
-        """
-        self._journal.append((list(ids), list(labels), list(next_rows)))
-        known, early, predictions = self._labels, self._early, self._predictions
-        duplicates = revised = 0
-        before = len(joined.order)
-        for place, one, label, next_row in zip(order, ids, labels, next_rows, strict=True):
-            waiting = predictions.get(one)
-            if waiting is not None and waiting.row >= next_row - self.max_waiting:
-                if one not in known:
-                    known[one] = label
-                    joined.add(place, waiting, label)
-                elif known[one] == label:
-                    duplicates += 1
-                else:
-                    revised += 1
-                    known[one] = label
-            elif one in early:
-                duplicates += early[one][0] == label
-                revised += early[one][0] != label
-                early[one] = (label, early[one][1])
+    ) -> None:
+        first, early = self.ids.first, self._early
+        # predictions of this batch whose label is there before them
+        awaited = dict.fromkeys(one for one in new if one is not None and one in early) if early else {}
+        number, known = self.ids.number, self._labels
+        for place in places:
+            one, label, next_row = label_ids[place], labels[place], next_rows[place]
+            row = number(one)
+            if row >= next_row:  # the prediction is still to come
+                awaited[one] = None
+            elif one in awaited:
+                del awaited[one]
+                self._complete(one, row, joined)
+            if not max(0, next_row - self.max_waiting) <= row < next_row:
+                joined.label_rows.append(-1)
+                if one not in early and len(early) >= self.max_waiting:
+                    # those whose prediction has come wait no more, and are in nobody's way
+                    for other in [other for other in awaited if number(other) < next_row]:
+                        del awaited[other]
+                        self._complete(other, number(other), joined)
+                self._wait(one, label, next_row, joined)
+                continue
+            joined.label_rows.append(row)
+            before = known[row - first]
+            if before is UNLABELLED:
+                self._pair(row, label, place, joined)
+            elif before == label:
+                joined.duplicates += 1
             else:
-                early[one] = (label, next_row)
-        return LabelCounts(len(joined.order) - before, duplicates, revised)
+                joined.revised += 1
+            known[row - first] = label
+        for one in awaited:
+            self._complete(one, number(one), joined)
 
-    def forget(self, next_row: int) -> None:
-        """Let go of what is beyond the horizon. Call at the end of each batch."""
-        horizon = next_row - self.max_waiting
-        gone = []
-        for one, waiting in self._predictions.items():
-            if waiting.row >= horizon:
+    def _wait(self, one: str, label: Any, next_row: int, joined: Joined) -> None:
+        before = self._early.get(one)
+        if before is None or before[1] < next_row - self.max_waiting:
+            self._early.pop(one, None)
+            if len(self._early) >= self.max_waiting:
+                self._early.popitem(last=False)
+            self._early[one] = (label, next_row)
+            return
+        if before[0] == label:
+            joined.duplicates += 1
+        else:
+            joined.revised += 1
+        self._early[one] = (label, before[1])
+
+    def _complete(self, one: str, row: int, joined: Joined) -> None:
+        """The prediction has come whose label was waiting, if it still is."""
+        waiting = self._early.pop(one, None)
+        if waiting is not None and waiting[1] >= row - self.max_waiting:
+            self._labels[row - self.ids.first] = waiting[0]
+            self._pair(row, waiting[0], BY_PREDICTION, joined)
+
+    def _pair(self, row: int, label: Any, place: int, joined: Joined) -> None:
+        at = row - self.ids.first
+        joined.rows.append(row)
+        joined.predictions.append(self._predictions[at])
+        joined.versions.append(self._versions[at])
+        joined.labels.append(label)
+        joined.label_places.append(place)
+
+    def _forget(self) -> None:
+        gone = self.ids.forget()
+        del self._predictions[:gone], self._versions[:gone], self._labels[:gone]
+        horizon = self.ids.next - self.max_waiting
+        while self._early:
+            one = next(iter(self._early))
+            if self._early[one][1] >= horizon:
                 break
-            gone.append(one)
-        for one in gone:
-            del self._predictions[one]
-            self._labels.pop(one, None)
-        late = []
-        for one, (_, came) in self._early.items():
-            if came >= horizon:
-                break
-            late.append(one)
-        # labels alone do not move the horizon
-        late.extend(islice(self._early, len(late), max(len(late), len(self._early) - self.max_waiting)))
-        for one in late:
             del self._early[one]
 
     def take_journal(self) -> bytes | None:
         """What has changed since the last call, to be stored; None where nothing has."""
-        if not self._journal:
-            return None
-        packed = msgspec.msgpack.encode(self._journal)
-        self._journal = []
-        return packed
+        journal, self._journal = self._journal, []
+        return msgspec.msgpack.encode((self.ids.next, journal)) if journal else None
 
     def apply_journal(self, packed: bytes) -> None:
         """Repeat what an earlier ``take_journal`` gave, oldest first."""
-        for entry in msgspec.msgpack.decode(packed):
-            if len(entry) == 4:  # noqa: PLR2004 (predictions have four columns, labels three)
-                self.add_predictions(range(len(entry[0])), *entry, Joined())
-            else:
-                self.add_labels(range(len(entry[0])), *entry, Joined())
+        after, journal = msgspec.msgpack.decode(packed)
+        if not len(self.ids):
+            self.ids.start(after - sum(len(ids) for ids, *_ in journal))
+        for ids, predictions, versions, *labels in journal:
+            self.join(ids, predictions, versions * (len(ids) if len(versions) == 1 else 1), *labels)
         self._journal = []
+
+
+def _short(versions: Sequence[Any]) -> Sequence[Any]:
+    return versions[:1] if len(set(versions)) == 1 else versions
+
+
+def _first_above(next_rows: Sequence[int], row: int) -> int:
+    """The first label that came after the prediction ``row``."""
+    return next((place for place, next_row in enumerate(next_rows) if next_row > row), len(next_rows))

@@ -1,10 +1,11 @@
 """Real performance over the latest labelled rows, with an interval."""
 
-from collections import deque
-from collections.abc import Iterable
-from math import isfinite, sqrt
+from math import sqrt
 from statistics import NormalDist
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from daemon.tasks import Task
 
@@ -16,15 +17,16 @@ class Performance:
     """Accuracy of classes, mean absolute error of numbers, over the last ``rows`` labelled predictions."""
 
     def __init__(self, rows: int = 2_000) -> None:
-        self._errors: deque[float] = deque(maxlen=rows)
+        self.rows = rows
+        self._errors: NDArray[np.float64] = np.empty(0)
 
-    def add(self, errors: Iterable[float]) -> None:
+    def add(self, errors: NDArray[np.float64]) -> None:
         """Further errors; what is missing or invalid does not count."""
-        self._errors.extend(error for error in errors if isfinite(error))
+        self._errors = np.concatenate((self._errors, errors[np.isfinite(errors)]))[-self.rows :]
 
     def clear(self) -> None:
         """Begin again, for another version."""
-        self._errors.clear()
+        self._errors = np.empty(0)
 
     def report(self, task: Task, reference: float | None) -> dict[str, Any] | None:
         """Metric, value, interval of 95 % and the reference's value; None where nothing is labelled yet.
@@ -35,22 +37,21 @@ class Performance:
         count = len(self._errors)
         if not count:
             return None
-        mean = sum(self._errors) / count
+        mean = float(self._errors.mean())
         if task is Task.REGRESSION:
-            spread = sqrt(sum((error - mean) ** 2 for error in self._errors) / max(count - 1, 1) / count)
+            spread = sqrt(float(((self._errors - mean) ** 2).sum()) / max(count - 1, 1) / count)
             low, high = max(0.0, mean - _Z * spread), mean + _Z * spread
             return _report("mae", count, mean, low, high, reference)
         low, high = wilson(1 - mean, count)
         return _report("accuracy", count, 1 - mean, low, high, None if reference is None else 1 - reference)
 
-    def state(self) -> list[float]:
+    def state(self) -> bytes:
         """The errors, oldest first."""
-        return list(self._errors)
+        return self._errors.tobytes()
 
-    def restore(self, errors: list[float]) -> None:
+    def restore(self, errors: bytes) -> None:
         """Go on from ``state``."""
-        self._errors.clear()
-        self._errors.extend(errors)
+        self._errors = np.frombuffer(errors)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

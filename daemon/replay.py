@@ -13,15 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon import references
 from daemon.checkpoint import MonitorSnapshot
 from daemon.columns import Column
-from daemon.event import Event, decode
 from daemon.monitor import Monitor
 from daemon.monitors import make_monitor
 from daemon.pipeline import Pipeline
-from daemon.rows import Labels, Rows, from_events
+from daemon.rows import Labels, Rows
 from daemon.settings import Settings
 from daemon.stores import tables
 from daemon.stores.engine import open_store, sqlite_url
 from daemon.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
+from daemon.transports.base import Batch, Record
 from detectors.base import Verdict
 
 LINES_PER_BATCH = 5_000
@@ -63,6 +63,7 @@ class Replay:
         self._progress = progress or (lambda rows: None)
         self._raised: list[tuple[str, Verdict]] = []
         self._scored = scored
+        self._lines = 0
         self.result = Result()
         self.scores: list[Column] = []
 
@@ -135,19 +136,18 @@ class Replay:
 
     def _events(self, pipeline: Pipeline) -> Callable[[Path], "Any"]:
         def pieces(path: Path) -> "Any":
+            first = self._lines
             try:
                 with path.open("rb") as stream:
                     while lines := stream.readlines(LINES_PER_BATCH * 500):
-                        decoded = decode(lines)
-                        for one in decoded.rejected[:1]:
-                            raise CannotRead(f"{path}: line {one.line + 1}: {one.reason.value}: {one.detail}")
-                        by_model: dict[str, list[Event]] = {}
-                        for event in decoded.events:
-                            by_model.setdefault(event.model, []).append(event)
-                        for model, events in by_model.items():
-                            monitor = pipeline.monitors.get(model) or make_monitor(model, self._settings.model(model))
-                            pipeline.take(model, from_events(events, 0.0, monitor.decoder), 0.0)
-                        yield len(decoded.events)
+                        records = [Record(self._lines + place, 0.0, None, line, 1) for place, line in enumerate(lines)]
+                        batch = Batch("replay", 0, records, self._lines + len(lines))
+                        intake = pipeline.take_batch(batch)
+                        for one in intake.rejected[:1]:
+                            line = self._lines - first + one.value + 1
+                            raise CannotRead(f"{path}: line {line}: {one.reason.value}: {one.detail}")
+                        self._lines += len(lines)
+                        yield len(intake)
             except OSError as error:
                 raise CannotRead(f"{path}: {error.strerror}") from None
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.columns import Column, FeatureDecoder
-from daemon.event import Event, epoch, has_features
+from daemon.columns import BadFeatures, Column, FeatureDecoder
+from daemon.event_fields import EventFields, Fields
+from daemon.event_rules import Problem, as_text
 from daemon.tasks import from_score, score_value
 
 
@@ -20,13 +21,13 @@ class Predictions:
     """
 
     order: NDArray[np.int64]
-    ids: list[str | None]
+    ids: Sequence[str | None]
     ts: NDArray[np.float64]
-    versions: list[str | None]
-    segments: list[dict[str, Any] | None]
-    values: list[Any]
+    versions: Sequence[str | None]
+    segments: Sequence[dict[str, Any] | None]
+    values: Sequence[Any]
     scores: NDArray[np.float64]
-    score_classes: list[dict[str, Any] | None] | None
+    score_classes: Sequence[dict[str, Any] | None] | None
     features: dict[str, Column]
     with_features: NDArray[np.int64] | None
 
@@ -62,9 +63,15 @@ class Labels:
     """Label events."""
 
     order: NDArray[np.int64]
-    ids: list[str]
+    ids: Sequence[str]
     ts: NDArray[np.float64]
-    values: list[Any]
+    values: Sequence[Any]
+
+    def at(self, places: Sequence[int]) -> "Labels":
+        """Only those at ``places``."""
+        index = np.array(places, dtype=np.int64)
+        ids, values = ([some[place] for place in places] for some in (self.ids, self.values))
+        return Labels(self.order[index], ids, self.ts[index], values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class FeatureRows:
     """Features that came as events of their own."""
 
     order: NDArray[np.int64]
-    ids: list[str | None]
+    ids: Sequence[str | None]
     ts: NDArray[np.float64]
     features: dict[str, Column]
 
@@ -92,60 +99,83 @@ class Rows:
     features: FeatureRows | None = None
     last_ts: float = 0.0
 
+    def between(self, start: float, stop: float) -> "Rows":
+        """Those whose order is from ``start`` to before ``stop``."""
+        predictions, labels, features = (None if part is None else _between(part, start, stop) for part in self.parts())
+        return Rows(predictions, labels, features, self.last_ts)
 
-def from_events(events: Sequence[Event], arrival: float, decoder: FeatureDecoder) -> Rows:
-    """Events of one model, in order, as rows. ``arrival`` is the time of those that carry none."""
-    by_type: dict[str, list[tuple[int, Event]]] = {}
-    for numbered in enumerate(events):
-        by_type.setdefault(numbered[1].type, []).append(numbered)
-    ts = {kind: np.array([epoch(event.ts, arrival) for _, event in some]) for kind, some in by_type.items()}
-    return Rows(
-        _predictions(by_type["prediction"], ts["prediction"], decoder) if "prediction" in by_type else None,
-        _labels(by_type["label"], ts["label"]) if "label" in by_type else None,
-        _features(by_type["features"], ts["features"], decoder) if "features" in by_type else None,
-        max(float(times.max()) for times in ts.values()),
-    )
+    def parts(self) -> tuple[Predictions | None, Labels | None, FeatureRows | None]:
+        """Predictions, labels and features."""
+        return self.predictions, self.labels, self.features
 
 
-def _predictions(some: list[tuple[int, Event]], ts: NDArray[np.float64], decoder: FeatureDecoder) -> Predictions:
-    events = [event for _, event in some]
-    carrying = [bool(has_features(event)) for event in events]
-    raws = [event.features for event, carries in zip(events, carrying, strict=True) if carries]
-    scores = [event.score for event in events]
-    by_class = any(isinstance(score, dict) for score in scores)
+def _between(part: Any, start: float, stop: float) -> Any:
+    places = np.flatnonzero((part.order >= start) & (part.order < stop))
+    return part if len(places) == len(part.order) else part.at(places.tolist()) if len(places) else None
+
+
+def rows_of(fields: EventFields, decoder: FeatureDecoder) -> Rows:
+    """Events of one model as rows. Raises BadFeatures, the problems by place among all events."""
+    ts = [part.ts for part in fields.parts() if len(part)]
+    problems: dict[int, Problem] = {}
+    predictions = features = None
+    try:
+        predictions = _predictions(fields.predictions, decoder) if len(fields.predictions) else None
+    except BadFeatures as error:
+        problems |= {int(fields.predictions.order[place]): one for place, one in error.problems.items()}
+    try:
+        features = _features(fields.features, decoder) if len(fields.features) else None
+    except BadFeatures as error:
+        problems |= {int(fields.features.order[place]): one for place, one in error.problems.items()}
+    if problems:
+        raise BadFeatures(problems)
+    labels = _labels(fields.labels) if len(fields.labels) else None
+    return Rows(predictions, labels, features, max((float(times.max()) for times in ts), default=0.0))
+
+
+def _predictions(fields: Fields, decoder: FeatureDecoder) -> Predictions:
+    columns, with_features = decoder(fields.features)
+    values: Sequence[Any] = fields.predictions
+    if None in values:
+        values = [
+            from_score(score) if value is None else value for value, score in zip(values, fields.scores, strict=True)
+        ]
+    by_class = None
+    try:
+        scores = np.array(fields.scores, dtype=np.float64)
+    except TypeError:  # probabilities by class
+        scores = np.array([score_value(score) for score in fields.scores], dtype=np.float64)
+        by_class = [score if isinstance(score, dict) else None for score in fields.scores]
     return Predictions(
-        _order(some),
-        _ids(events),
-        ts,
-        [_text(event.version) for event in events],
-        [event.segment for event in events],
-        [from_score(event.score) if event.prediction is None else event.prediction for event in events],
-        np.array([score_value(score) for score in scores] if by_class else scores, dtype=np.float64),
-        [score if isinstance(score, dict) else None for score in scores] if by_class else None,
-        decoder(raws) if raws else {},
-        None if len(raws) == len(events) else np.flatnonzero(carrying),
+        fields.order,
+        _ids(fields.ids),
+        fields.ts,
+        _texts(fields.versions),
+        fields.segments,
+        values,
+        scores,
+        by_class,
+        columns,
+        with_features,
     )
 
 
-def _labels(some: list[tuple[int, Event]], ts: NDArray[np.float64]) -> Labels:
-    events = [event for _, event in some]
-    return Labels(_order(some), [one or "" for one in _ids(events)], ts, [event.label for event in events])
+def _labels(fields: Fields) -> Labels:
+    return Labels(fields.order, [one or "" for one in _texts(fields.ids)], fields.ts, fields.labels)
 
 
-def _features(some: list[tuple[int, Event]], ts: NDArray[np.float64], decoder: FeatureDecoder) -> FeatureRows:
-    events = [event for _, event in some]
-    return FeatureRows(_order(some), _ids(events), ts, decoder([event.features for event in events]))
+def _features(fields: Fields, decoder: FeatureDecoder) -> FeatureRows:
+    columns, places = decoder(fields.features)
+    assert places is None  # noqa: S101 (a features event without features is none)
+    return FeatureRows(fields.order, _ids(fields.ids), fields.ts, columns)
 
 
-def _order(some: list[tuple[int, Event]]) -> NDArray[np.int64]:
-    return np.array([place for place, _ in some], dtype=np.int64)
+def _texts(values: Sequence[str | float | None]) -> Sequence[str | None]:
+    if set(map(type, values)) <= {str, type(None)}:
+        return values  # type: ignore[return-value]  # no number among them
+    return [None if one is None else as_text(one) for one in values]
 
 
-def _ids(events: list[Event]) -> list[str | None]:
-    return [one if isinstance(one, str) else _text(one) for one in [event.id for event in events]]
-
-
-def _text(value: str | float | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return str(int(value)) if value == int(value) else str(value)
+def _ids(values: Sequence[str | float | None]) -> Sequence[str | None]:
+    texts = _texts(values)
+    return [one or None for one in texts] if "" in texts else texts

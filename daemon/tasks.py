@@ -24,19 +24,27 @@ class Task(StrEnum):
 
 def infer(predictions: Sequence[Any], *, scored: bool) -> Task:
     """The task that predictions look like; ``scored`` says that they came with probabilities."""
-    present = {value for value in predictions if value is not None}
+    present = {value for value in predictions if value is not None and value == value}  # noqa: PLR0124 (NaN is missing)
     numbers = {value for value in present if not isinstance(value, str)}
     if not scored and numbers and len(numbers) == len(present):
-        if len(numbers) > MOST_CLASSES or any(float(value) != int(value) for value in numbers):
+        if len(numbers) > MOST_CLASSES or any(value % 1 for value in numbers):
             return Task.REGRESSION
     return Task.BINARY if len(present) <= 2 else Task.MULTICLASS  # noqa: PLR2004 (two classes are binary)
 
 
-def class_text(value: Any) -> str | None:  # noqa: ANN401 (any JSON scalar)
+def class_text(value: Any) -> str | None:
     """A class as text, the same however it was written: 1, 1.0, true and "1" are one class."""
     if value is None or isinstance(value, str):
         return value
-    return number_as_text(float(value))
+    return str(int(value)) if isinstance(value, int) else number_as_text(value)
+
+
+class _ClassTexts(dict[Any, str | None]):
+    """Remembers the text of each class of a batch."""
+
+    def __missing__(self, value: Any) -> str | None:
+        text = self[value] = class_text(value)
+        return text
 
 
 def column(values: Sequence[Any], task: Task | None) -> NDArray[Any]:
@@ -45,17 +53,17 @@ def column(values: Sequence[Any], task: Task | None) -> NDArray[Any]:
         return column_of(values, "number")
     if task is None:
         return column_of([int(value) if isinstance(value, bool) else value for value in values])
-    known: dict[Any, str | None] = {}
-    texts = [known[value] if value in known else known.setdefault(value, class_text(value)) for value in values]
-    return np.array(texts, dtype=object)
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = list(map(_ClassTexts().__getitem__, values))
+    return texts
 
 
 def error(predictions: NDArray[Any], labels: NDArray[Any], task: Task) -> NDArray[np.float64]:
     """The error of each row: 0 or 1 for classes, the absolute difference for numbers; missing where either is."""
     if task is Task.REGRESSION:
         with np.errstate(invalid="ignore", over="ignore"):
-            return np.abs(predictions - labels)
-    wrong = (predictions != labels).astype(np.float64)
+            return np.asarray(np.abs(predictions - labels))
+    wrong: NDArray[np.float64] = (predictions != labels).astype(np.float64)
     wrong[(predictions == None) | (labels == None)] = np.nan  # noqa: E711 (element by element)
     return wrong
 

@@ -13,7 +13,8 @@ from detectors.reference import Reference
 from detectors.summary import summarise
 
 Build = Callable[[Reference], Sequence[Detector]]
-Prepare = Callable[[Columns], Columns]
+Prepare = Callable[[Columns], Callable[[Columns], Columns]]
+"""Given the rows that become the reference: what is done to those and to all that wait behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Window:
     bins: int = 20
     prepare: Prepare | None = None
     reference: Reference | None = None
+    changed: bool = True  # since the owner has set it to False
     detectors: Sequence[Detector] = ()
     _pending: list[Columns] = field(default_factory=list)
     _counts: NDArray[np.int64] | None = None
@@ -55,29 +57,43 @@ class Window:
         return self.reference is None
 
     @property
-    def learned_rows(self) -> int:
-        """Rows that wait, while learning, to become the reference."""
-        return sum(map(len, self._pending)) if self.learning else self.reference_rows
+    def missing(self) -> int:
+        """Rows that the reference still lacks."""
+        return max(0, self.reference_rows - sum(map(len, self._pending))) if self.learning else 0
 
     def take(self, columns: Columns) -> list[Verdict]:
         """Take in further rows and say what was found in the windows that they complete."""
         if not len(columns):
             return []
+        self.changed = True
         self._pending.append(columns)
         if self.reference is None:
-            if self.learned_rows < self.reference_rows:
+            if self.missing:
                 return []
-            rows = concatenate(self._pending)
-            if self.prepare is not None:
-                rows = self.prepare(rows)
-            self._pending = [rows.slice(self.reference_rows, len(rows))]
-            self.adopt(Reference.learn(rows.slice(0, self.reference_rows), bins=self.bins), keep_pending=True)
+            self._learn()
+            if self.reference is None:
+                return []
         return self._judge()
 
-    def adopt(self, reference: Reference | None, *, keep_pending: bool = False) -> None:
+    def _learn(self) -> None:
+        rest = self._pending.pop()
+        known = sum(map(len, self._pending))
+        first = rest.slice(0, self.reference_rows - known)
+        learning = concatenate([*self._pending, first])
+        behind = rest.slice(len(first), len(rest))
+        if not learning.values:  # rows of nothing are nothing to go by
+            self._pending = [behind] if len(behind) else []
+            return
+        if self.prepare is not None:
+            prepare = self.prepare(learning)
+            learning, behind = prepare(learning), prepare(behind)
+        self.adopt(Reference.learn(learning, bins=self.bins))
+        self._pending = [behind] if len(behind) else []
+
+    def adopt(self, reference: Reference | None) -> None:
         """Go on with another reference and fresh detectors; None learns one from the rows to come."""
-        if not keep_pending:
-            self._pending = []
+        self.changed = True
+        self._pending = []
         self.reference = reference
         self.detectors = self.build(reference) if reference is not None else ()
         self._counts = None
@@ -92,7 +108,13 @@ class Window:
         self._pending = [rows.slice(whole, len(rows))] if whole < len(rows) else []
         rows = rows.slice(0, whole)
         summary = summarise(
-            self.stream, reference.signals, reference.encode(rows), reference.width, rows.rows, rows.ts, self.window_rows
+            self.stream,
+            reference.signals,
+            reference.encode(rows),
+            reference.width,
+            rows.rows,
+            rows.ts,
+            self.window_rows,
         )
         total = summary.counts.sum(axis=0, dtype=np.int64)
         self._counts = total if self._counts is None else self._counts + total

@@ -1,0 +1,87 @@
+"""Writes one checkpoint after the other, each beside the batches that are taken in meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from daemon import checkpoint
+from daemon.archive import Archive
+from daemon.checkpoint import Snapshot
+from daemon.stores.engine import Store, is_full
+
+if TYPE_CHECKING:
+    from daemon.pipeline import Respond
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS: Final = 1.0
+MOST_RETRY_SECONDS: Final = 30.0
+
+NO_WAITING_MENDS: Final = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+
+
+class CheckpointWriter:
+    """Has at most one snapshot on its way into the store.
+
+    A full disk or a database that is away is waited for, without end: the snapshot stays what it is, and nothing of it
+    is lost.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        archive: Archive | None,
+        respond: "Respond",
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[Any]],
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._respond = respond
+        self._clock = clock
+        self._sleep = sleep
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written."""
+        return self._task is None or self._task.done()
+
+    def begin(self, snapshot: Snapshot, stored: Callable[[Snapshot], Awaitable[None]]) -> None:
+        """Start to write a snapshot; ``stored`` is called once it is. ``end`` must have been awaited before."""
+        self._task = asyncio.create_task(self._write(snapshot, stored), name="checkpoint")
+
+    async def end(self) -> None:
+        """Wait until nothing is being written. Raises what kept a snapshot from being stored, Fenced among it."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            task, self._task = self._task, None
+            task.result()
+
+    async def _write(self, snapshot: Snapshot, stored: Callable[[Snapshot], Awaitable[None]]) -> None:
+        wait = RETRY_SECONDS
+        while True:
+            try:
+                await self._commit(snapshot)
+                break
+            except NO_WAITING_MENDS:
+                raise
+            except (DBAPIError, PoolTimeoutError, OSError) as error:
+                what = "the disk is full" if is_full(error) else "the store cannot be written"
+                log.error(f"{what}: events wait, and a checkpoint is tried again", error=str(error), seconds=wait)
+                await self._sleep(wait)
+                wait = min(2 * wait, MOST_RETRY_SECONDS)
+        await stored(snapshot)
+
+    async def _commit(self, snapshot: Snapshot) -> None:
+        now = self._clock()
+        async with self._store.begin() as connection:
+            await checkpoint.write(connection, snapshot, now)
+            for one in snapshot.monitors:
+                if self._archive is not None:
+                    await self._archive.write(connection, one.monitor.model, one.monitor.task, one.findings, now)
+                await self._respond(connection, one, now)
