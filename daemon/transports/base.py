@@ -148,6 +148,13 @@ class Transport(Producer, Protocol):
         """Store what is being appended, and let go of files and connections. A second call does nothing."""
         ...
 
+    async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Hear how far the store is, before events are taken in and at each assignment.
+
+        What is appended after this comes at or after these offsets, even if the log is younger than the store.
+        """
+        ...
+
     def app_settings(self) -> dict[str, Any]:
         """Return the settings of the Faust app that reads from here, its broker URL among them."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from daemon.transports.base import TransportOptions
+
+logger = logging.getLogger(__name__)
 
 
 class EmbeddedTransport:
@@ -59,6 +62,20 @@ class EmbeddedTransport:
     def end_offsets(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
         """Return the next offset to be given out in each topic."""
         return {TopicPartition(topic, 0): self.log.end_offset(topic) for topic in topics}
+
+    async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Count what is before the store's offsets as processed; a log that ends before them goes on from there."""
+        for target, offset in offsets.items():
+            end = self.log.end_offset(*target)
+            if offset > end:
+                logger.warning(
+                    "the log of %s ends at %d, but the store has seen it up to %d: new events go on from there",
+                    target.topic,
+                    end,
+                    offset,
+                )
+                await self.log.advance(*target, offset)
+            await self.log.processed(*target, offset)
 
     async def processed(self, target: TopicPartition, next_offset: int) -> None:
         """Count what is before this offset as backlog no more."""

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from daemon.transports.embedded import EmbeddedTransport
     from daemon.transports.event_log import EventLog
 
-logger = logging.getLogger(__name__)
 faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through classes of ours
 
 SCHEME = "embedded"
@@ -89,24 +88,13 @@ class Consumer(BaseConsumer):
         """Go to the offsets that the store holds, and to the start of the log where it holds none."""
         async with self._feed.turn:
             stored = await self._feed.offsets()
-            for tp in self._assigned:
-                self._positions[tp] = stored.get(TopicPartition(*tp), self._log.start_offset(*tp))
-                await self._begin(tp, self._positions[tp])
+            assigned = [TopicPartition(*tp) for tp in self._assigned]
+            begins = {target: stored.get(target, self._log.start_offset(*target)) for target in assigned}
+            await self._feed.transport.continue_from(begins)
+            self._positions = {TP(*target): offset for target, offset in begins.items()}
             self._feed.in_flight.forget()
-            self._feed.sought({TopicPartition(*tp): self._positions[tp] for tp in self._assigned})
+            self._feed.sought(begins)
         return dict(self._positions)
-
-    async def _begin(self, tp: TP, offset: int) -> None:
-        end = self._log.end_offset(*tp)
-        if offset > end:
-            logger.warning(
-                "the log of %s ends at %d, but the store has seen it up to %d: new events go on from there",
-                tp.topic,
-                end,
-                offset,
-            )
-            await self._log.advance(*tp, offset)
-        await self._log.processed(*tp, offset)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Batch]]:  # noqa: ASYNC109 - Faust's
         try:

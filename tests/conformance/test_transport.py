@@ -337,6 +337,17 @@ async def test_a_log_behind_the_store_goes_on_at_the_store_s_offset(make: Callab
         assert store.offsets[TARGET] == service.end_offsets()[TARGET] == 1001
 
 
+async def test_what_is_sent_before_the_stream_runs_is_not_taken_for_what_the_store_has_seen(
+    make: Callable[[], Transport],
+) -> None:
+    store = Store({TARGET: 1000})
+    async with opened(make()) as transport:
+        await transport.continue_from(store.offsets)
+        await send(transport, [b"early"])
+        async with streaming(transport, store):
+            assert values(await store.until(1)) == [b"early"]
+
+
 def test_an_unknown_scheme_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(CannotOpen, match="embedded://"):
         make_transport("rabbit://host", TransportOptions(data_folder=tmp_path))
