@@ -7,6 +7,7 @@ from typing import Any
 
 SMOOTHED_CHUNKS = 5
 INK, FAINT, GOOD, BAD, DRIFT = "#1f2933", "#9aa5b1", "#1b7f5c", "#c0392b", "#d08700"
+SHADES = {"campaign": "#eef3f8", "rates": "#fdf3e7", "broken": "#fbeaea"}
 TITLES = {"calm": "", "campaign": "campaign", "rates": "rates rise", "broken": "broken data"}
 
 
@@ -19,7 +20,7 @@ def main(source: str, target: str) -> None:
 
     told = json.loads(Path(source).read_text())
     reports, events = told["reports"], told["events"]
-    figure, axes = plt.subplots(figsize=(11, 4.6), dpi=140)
+    figure, axes = plt.subplots(figsize=(11, 5), dpi=140)
     last = reports[-1]["row"]
     _phases(axes, events, last)
     versions = list(dict.fromkeys(one["version"] for one in reports))
@@ -42,7 +43,7 @@ def main(source: str, target: str) -> None:
     axes.set_title("driftd: a loan model through a campaign, a changed world and a broken feed", loc="left", color=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="upper right", frameon=False, ncols=3, fontsize=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, ncols=5, fontsize=9)
     figure.tight_layout()
     figure.savefig(target)
 
@@ -53,8 +54,17 @@ def _phases(axes: Any, events: list[dict[str, Any]], last: int) -> None:
     for one, end in zip(phases, ends, strict=True):
         title = TITLES[one["text"]]
         if title:
-            axes.axvspan(one["row"], end, color="#f0f3f6", lw=0)
-            axes.text(one["row"], 0.965, f" {title}", color=INK, fontsize=9, weight="bold")
+            axes.axvspan(one["row"], end, color=SHADES[one["text"]], lw=0)
+            near_the_end = one["row"] > 0.9 * last
+            axes.text(
+                end if near_the_end else one["row"],
+                0.965,
+                f"{title} " if near_the_end else f" {title}",
+                ha="right" if near_the_end else "left",
+                color=INK,
+                fontsize=9,
+                weight="bold",
+            )
 
 
 def _smooth(reports: list[dict[str, Any]]) -> tuple[list[int], list[float]]:

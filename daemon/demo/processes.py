@@ -37,7 +37,8 @@ class Daemon:
             "DRIFTD_LOG_FORMAT": "json",
             "DRIFTD_DEPLOY__DEPLOYER": "symlink",
             "DRIFTD_DEPLOY__DIRECTORY": str(folder / "deployed"),
-            "DRIFTD_RETRAIN__COOLDOWN_SECONDS": "0",  # three minutes stand for months
+            "DRIFTD_RETRAIN__COOLDOWN_SECONDS": "0",  # two minutes stand for months
+            "DRIFTD_ALERTS__GROUP_SECONDS": "0.5",
         }
         self._file = self.log.open("wb")
         self._process = subprocess.Popen(

@@ -70,7 +70,7 @@ class Story:
             "A campaign brings younger applicants, by the app. The data moves; the model copes.", Phase.CAMPAIGN, FAST
         )
         self._until(lambda: self._alarms("drift"), "the campaign raised no drift alarm")
-        self._let_pass(2_000)
+        self._let_pass(4_000)
         if self._retrains():
             raise NotClosed("a shift that hurts nobody started a retrain")
         before, during = self._accuracy(Phase.CALM), self._accuracy(Phase.CAMPAIGN)
