@@ -161,13 +161,13 @@ class StreamService:
 
         Three quarters of the time are for the batch in work; then it is cancelled, and delivered again next time.
         """
-        deadline = self._clock() + timeout
+        deadline = asyncio.get_running_loop().time() + timeout
         self._stopping = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._feed.turn.acquire(), timeout * 0.75)
             self._feed.turn.release()
         stopping = asyncio.ensure_future(self._app.stop())
-        done, _ = await asyncio.wait([stopping], timeout=max(0.1, deadline - self._clock()))
+        done, _ = await asyncio.wait([stopping], timeout=max(0.1, deadline - asyncio.get_running_loop().time()))
         if not done:
             logger.error("the stream did not stop within %.0f s and is left behind", timeout)
             stopping.cancel()
