@@ -61,6 +61,12 @@ class Tab:
         await self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
+        await self._go("about:blank")  # so that nothing of the page before is heard any more
+        self.complaints.clear()
+        self.requests.clear()
+        await self._go(url)
+
+    async def _go(self, url: str) -> None:
         self._loaded.clear()
         await self.send("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), PATIENCE_SECONDS)

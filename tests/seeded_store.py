@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from seeded_world import CHUNK, NOW, SECONDS_A_ROW, World, draw_features, draw_outcomes, draw_predictions
 from sqlalchemy import insert
 
 from daemon import charts
@@ -16,32 +16,13 @@ from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade
 from daemon.window import Chunk
-from detectors.columns import Columns, Stream
+from detectors.columns import Stream
 from detectors.reference import Reference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-NOW = 1_795_176_000.0  # 2026-11-20 12:00 UTC
-CHUNK = 500
-SECONDS_A_ROW = 3.0
-
-
-@dataclass(frozen=True)
-class World:
-    """How a model's rows are drawn: from ``change_row`` on its data has moved by ``shift`` and its errors risen."""
-
-    seed: int
-    chunks: int = 48
-    change_row: int = 1 << 60
-    back_row: int = 1 << 60
-    shift: float = 0.0
-    error: float = 0.16
-    later_error: float = 0.31
-    regression: bool = False
-
 
 _made: dict[bool, bytes] = {}
 
@@ -111,7 +92,9 @@ async def _loans(connection: AsyncConnection) -> None:
     await connection.execute(
         insert(tables.alarms),
         [
-            _alarm("loans", 1, "concept", "error", "critical", 20_413, 20_031, raised, {"before": 0.16, "after": 0.31}),
+            _alarm(
+                "loans", 1, "concept", "error", "critical", 20_413, 20_031, raised, {"reference": 0.16, "current": 0.31}
+            ),
             _alarm(
                 "loans",
                 2,
@@ -133,7 +116,7 @@ async def _loans(connection: AsyncConnection) -> None:
                 22_110,
                 22_004,
                 raised + 60,
-                {"check": "missing", "share": 0.38, "before": 0.004},
+                {"bin": "missing", "reference": 0.004, "current": 0.38},
                 acknowledged_by="ana",
             ),
             {
@@ -215,7 +198,7 @@ async def _churn(connection: AsyncConnection) -> None:
                     9_480,
                     9_012,
                     NOW - 45_000,
-                    {"before": 0.16, "after": 0.27},
+                    {"reference": 0.16, "current": 0.27},
                 ),
                 "state": "closed",
                 "closed": NOW - 20_000,
@@ -261,11 +244,11 @@ async def _learning(connection: AsyncConnection) -> None:
 async def _model(connection: AsyncConnection, name: str, state: str, world: World, version: str) -> None:
     rng = np.random.default_rng(world.seed)
     references = {
-        Stream.FEATURES: Reference.learn(_features(rng, np.arange(2_000), world)),
-        Stream.PREDICTION: Reference.learn(_predictions(rng, np.arange(2_000), world)),
-        Stream.OUTCOME: Reference.learn(_outcomes(rng, np.arange(2_000), world)),
+        Stream.FEATURES: Reference.learn(draw_features(rng, np.arange(2_000), world)),
+        Stream.PREDICTION: Reference.learn(draw_predictions(rng, np.arange(2_000), world)),
+        Stream.OUTCOME: Reference.learn(draw_outcomes(rng, np.arange(2_000), world)),
     }
-    draw = {Stream.FEATURES: _features, Stream.PREDICTION: _predictions, Stream.OUTCOME: _outcomes}
+    draw = {Stream.FEATURES: draw_features, Stream.PREDICTION: draw_predictions, Stream.OUTCOME: draw_outcomes}
     measured = []
     for chunk in range(world.chunks):
         rows = 2_000 + np.arange(chunk * CHUNK, (chunk + 1) * CHUNK)
@@ -306,63 +289,6 @@ def _performance(value: float, reference: float) -> dict[str, Any]:
         "reference": reference,
         "rows": 2_000,
     }
-
-
-def _moved(rows: np.ndarray, world: World) -> np.ndarray:
-    return (rows >= world.change_row) & (rows < world.back_row)
-
-
-def _ts(rows: np.ndarray, world: World) -> np.ndarray:
-    return NOW - (2_000 + world.chunks * CHUNK - rows) * SECONDS_A_ROW
-
-
-def _features(rng: np.random.Generator, rows: np.ndarray, world: World) -> Columns:
-    n, moved = len(rows), _moved(rows, world)
-    broken = (rows >= world.change_row + 2_000) & (world.shift > 1)
-    employer = np.where(rng.random(n) < np.where(broken, 0.38, 0.004), None, "known")
-    return Columns(
-        Stream.FEATURES,
-        rows,
-        _ts(rows, world),
-        {
-            "feature:age": rng.normal(44, 11, n) - 9 * world.shift * moved,
-            "feature:income": np.exp(rng.normal(10.4, 0.5, n) - 0.3 * world.shift * moved),
-            "feature:amount": np.exp(rng.normal(9.1, 0.7, n)),
-            "feature:months": rng.integers(6, 61, n).astype(float),
-            "feature:state": np.where(
-                rng.random(n) < 0.18 * world.shift * moved, "FL", rng.choice(["CA", "MA", "NY", "TX", "WA"], n)
-            ).astype(object),
-            "feature:employer": employer.astype(object),
-        },
-    )
-
-
-def _predictions(rng: np.random.Generator, rows: np.ndarray, world: World) -> Columns:
-    n, moved = len(rows), _moved(rows, world)
-    if world.regression:
-        return Columns(Stream.PREDICTION, rows, _ts(rows, world), {"prediction": rng.normal(320, 60, n)})
-    score = rng.beta(2 + 1.2 * world.shift * moved, 4, n)
-    return Columns(
-        Stream.PREDICTION, rows, _ts(rows, world), {"prediction": (score > 0.5).astype(float), "score": score}
-    )
-
-
-def _outcomes(rng: np.random.Generator, rows: np.ndarray, world: World) -> Columns:
-    n, moved = len(rows), _moved(rows, world)
-    if world.regression:
-        return Columns(
-            Stream.OUTCOME,
-            rows,
-            _ts(rows, world),
-            {"label": rng.normal(320, 60, n), "error": np.abs(rng.normal(0, 21, n))},
-        )
-    rate = np.where(moved, world.later_error, world.error)
-    return Columns(
-        Stream.OUTCOME,
-        rows,
-        _ts(rows, world),
-        {"label": (rng.random(n) < 0.3).astype(float), "error": (rng.random(n) < rate).astype(float)},
-    )
 
 
 async def _status(

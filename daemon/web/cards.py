@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.alarm import Alarm
 from daemon.figures import count
-from daemon.stores.tables import alarms, decisions, jobs
+from daemon.stores.tables import alarms, decisions, jobs, versions
 from daemon.web import drawing, measured
 from daemon.web.context import Context
 from daemon.web.marks import marks
-from daemon.web.words import StateWords, decided, measure, state_words, tidy
+from daemon.web.words import StateWords, decided, measure, sentence, state_words, tidy
 
 SPARK_CHUNKS: Final = 80
 MOST_MOVED: Final = 3
@@ -27,8 +27,6 @@ STAGES: Final = {
     "register": "storing it",
     "plot": "drawing its picture",
 }
-SHIFT: Final = 0.005
-"""A change of this much of the whole is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def row_card(context: Context, status: Mapping[str, Any]) -> Card:
         state_words(status["state"]),
         shown(status["performance"]),
         _learned(context, status),
-        status["held"] or state_words(status["state"]).means,
+        "",
     )
 
 
@@ -90,7 +88,9 @@ async def full_card(connection: AsyncConnection, context: Context, status: Mappi
     points = await measured.recent(connection, name, "error", SPARK_CHUNKS)
     raised = await open_alarms(connection, name)
     job = await active_job(connection, name)
-    doing, since = _doing(status["state"], job, await last_decision(connection, name))
+    doing, since = _doing(
+        status["state"], job, await pending_version(connection, name), await last_decision(connection, name)
+    )
     least = context.min_effect(name)
     changed = moved_signals(await measured.latest(connection, name), least)
     inverted = is_accuracy(status)
@@ -125,8 +125,7 @@ def shown(performance: Mapping[str, Any] | None) -> Shown | None:
         worse = (high < reference) if whole else (low > reference)
         size = f"{100 * abs(loss):.1f} points" if whole else measure(abs(loss), metric)
         relation = ("below" if loss > 0 else "above") if whole else ("more than" if loss > 0 else "less than")
-        least = SHIFT if whole else SHIFT * abs(reference)
-        change = f"{size} {relation} the reference" if abs(loss) > least else "as the reference"
+        change = "level with the reference" if low <= reference <= high else f"{size} {relation} the reference"
     return Shown(
         {"accuracy": "Accuracy", "mae": "Mean absolute error"}.get(metric, metric),
         measure(value, metric),
@@ -141,7 +140,7 @@ def shown(performance: Mapping[str, Any] | None) -> Shown | None:
 def says(context: Context, status: Mapping[str, Any], raised: Sequence[Alarm]) -> str:
     """What is going on, in a sentence."""
     if status["held"]:
-        return str(status["held"])
+        return sentence(str(status["held"]))
     if status["state"] == "learning":
         needed = _needed(context, status)
         return f"{count(min(status['rows'], needed))} of {count(needed)} rows that make the reference."
@@ -149,15 +148,22 @@ def says(context: Context, status: Mapping[str, Any], raised: Sequence[Alarm]) -
         first = raised[0]
         more = f", and {len(raised) - 1} more {'alarms' if len(raised) > 2 else 'alarm'}" if len(raised) > 1 else ""  # noqa: PLR2004 (one more, or more)
         figures = f": {tidy(first.figures)}" if first.figures else ""
-        return f"{first.what[:1].upper()}{first.what[1:]}{figures}{more}."
+        return sentence(f"{first.what}{figures}{more}")
     return state_words(status["state"]).means
 
 
-def _doing(state: str, job: RowMapping | None, decision: RowMapping | None) -> tuple[str, float | None]:
+def _doing(
+    state: str, job: RowMapping | None, pending: RowMapping | None, decision: RowMapping | None
+) -> tuple[str, float | None]:
     """What is being done about it, and since when; nothing where nothing is to be done."""
     if job is not None:
         version = f"version {job['version']}" if job["version"] else "a new version"
         return f"Making {version}: {STAGES.get(job['stage'], job['stage'] or 'about to start')}.", job["started"]
+    if pending is not None and pending["state"] == "awaiting":
+        name, version = pending["model"], pending["version"]
+        return f"Version {version} passed the gate and waits for approval: driftd approve {name} {version}", None
+    if pending is not None:
+        return f"Version {pending['version']} is on its way into service.", None
     if decision is not None and state in {"alarm", "held"}:
         return decided(decision["action"], decision["reason"], decision["detail"]), decision["at"]
     return "", None
@@ -204,6 +210,13 @@ async def open_alarms(connection: AsyncConnection, model: str) -> list[Alarm]:
 async def active_job(connection: AsyncConnection, model: str) -> RowMapping | None:
     """The retrain that is queued or running."""
     rows = select(jobs).where(jobs.c.model == model, jobs.c.state.in_(("queued", "running")))
+    return (await connection.execute(rows)).mappings().first()
+
+
+async def pending_version(connection: AsyncConnection, model: str) -> RowMapping | None:
+    """The version that waits for a person, or is being deployed."""
+    pending = versions.c.state.in_(("awaiting", "deploying"))
+    rows = select(versions).where(versions.c.model == model, pending).order_by(versions.c.created.desc()).limit(1)
     return (await connection.execute(rows)).mappings().first()
 
 

@@ -1,10 +1,11 @@
 """Templates, and what is the same on every page."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -28,14 +29,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals.update(asset=asset_url, arcs=drawing.ARCS, stations=words.LOOP)
+    made.globals.update(asset=asset_url, arcs=drawing.ARCS, stations=words.LOOP, version_words=words.VERSIONS)
     made.filters.update(
         ago=words.ago,
         count=figures.count,
         figure=figures.figure,
         lasted=words.lasted,
         moment=words.moment,
+        part=partial(quote, safe=""),
         plain=words.plain,
+        sentence=words.sentence,
         spoken=spoken,
         tidy=words.tidy,
     )

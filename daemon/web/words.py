@@ -36,7 +36,7 @@ STATES: Final = {
     "held": StateWords("Held", 2, 0, "Somebody has to see to it before anything happens by itself again."),
     "alarm": StateWords("Alarm", 2, 1, "Something has changed."),
     "retraining": StateWords("Retraining", 3, 2, "A new version is being trained."),
-    "evaluating": StateWords("Evaluating", 4, 3, "The gate compares the new version with the one in service."),
+    "evaluating": StateWords("Evaluating", 4, 3, "A new version is before the gate, or on its way into service."),
     "shadow": StateWords("Shadow", 4, 3, "The new version answers beside the one in service, unheard."),
     "canary": StateWords("Canary", 5, 4, "The new version answers a small part of the requests."),
     "watching": StateWords("Watching", 5, 5, "A new version is in service, watched against what the gate promised."),
@@ -74,6 +74,15 @@ OUTCOMES: Final = {
     "reject": "Rejected by the gate",
     "failed": "Failed",
 }
+VERSIONS: Final = {
+    "seen": "seen in events",
+    "awaiting": "waits for approval",
+    "deploying": "on its way into service",
+    "champion": "in service",
+    "retired": "retired",
+    "withdrawn": "taken back",
+    "rejected": "rejected",
+}
 TRIGGERS: Final = {"alarm": "after an alarm", "schedule": "by schedule", "refit": "more labels", "manual": "by hand"}
 
 
@@ -84,13 +93,18 @@ def state_words(state: str) -> StateWords:
 
 def decided(action: str, reason: str, detail: Mapping[str, Any]) -> str:
     """A decision in a sentence."""
-    why = tidy(detail["text"]) if detail.get("text") else REASONS.get(reason, plain(reason))
-    return f"{ACTIONS.get(action, plain(action).capitalize())}: {why}."
+    why = tidy(str(detail["text"])) if detail.get("text") else REASONS.get(reason, plain(reason))
+    return sentence(f"{ACTIONS.get(action, plain(action))}: {why}")
 
 
 def plain(name: object) -> str:
     """A stored name as words: ``too_few_rows`` is ``too few rows``."""
     return str(name).replace("_", " ").replace("-", " ")
+
+
+def sentence(text: str) -> str:
+    """``text`` with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def tidy(text: str) -> str:

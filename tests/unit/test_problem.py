@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from daemon import metrics
 from daemon.metrics import TABLE, Metrics
-from daemon.web import drawing, words
+from daemon.policy import Action, Reason, Trigger
+from daemon.promotion import VersionState
+from daemon.standing import ModelState
+from daemon.web import cards, drawing, words
 from daemon.web.body import Room, _decoder
 from daemon.web.context import Access
 from daemon.web.guard import is_loopback
@@ -23,6 +26,10 @@ from daemon.web.openapi import document
 from daemon.web.problem import Problem, ProblemKind
 from daemon.web.routes import ROUTES
 from daemon.web.schemas import SCHEMAS
+from retrain.base import Outcome, Stage
+
+if TYPE_CHECKING:
+    from enum import StrEnum
 
 JSON = "application/json"
 EVENTS: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
@@ -216,6 +223,21 @@ class TestWords:
     def test_times_out_of_all_bounds_do_not_break_the_page(self) -> None:
         for ts in (-1e18, 1e18, 0.0, 4_102_444_800.0):
             assert words.moment(ts, 1e9)
+
+    @pytest.mark.parametrize(
+        ("names", "said"),
+        [
+            (ModelState, words.STATES),
+            (Action, words.ACTIONS),
+            (Reason, words.REASONS),
+            (Trigger, words.TRIGGERS),
+            (Outcome, words.OUTCOMES),
+            (VersionState, words.VERSIONS),
+            (Stage, cards.STAGES),
+        ],
+    )
+    def test_everything_that_is_stored_has_its_words(self, names: type[StrEnum], said: dict[str, Any]) -> None:
+        assert set(said) == {name.value for name in names}
 
     def test_a_decision_is_a_sentence_even_with_a_reason_not_known_here(self) -> None:
         assert words.decided("wait", "moon_phase", {}) == "Retrain, but not yet: moon phase."
