@@ -4,15 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from daemon.figures import count, figure, percent
+from daemon.figures import count, figure, is_number, percent
 from detectors.base import Kind, Severity
 
 FEATURE: Final = "feature:"
 FEATURES: Final = "features"
 
-_BEFORE: Final = ("reference", "before", "expected")
-_AFTER: Final = ("value", "after", "observed")
-_EFFECT: Final = ("effect", "psi")
 
 _MOVED: Final = {
     "feature": "what goes into the model has moved",
@@ -74,7 +71,7 @@ class Alarm:
         said = {
             Kind.CONCEPT: self._what_of_errors(),
             Kind.QUALITY: f"broken data: {name}",
-            Kind.VOLUME: "labels have stopped" if self.signal == "label" else "events have stopped",
+            Kind.VOLUME: "labels have stopped" if self.signal == "labels" else "events have stopped",
             Kind.PERFORMANCE: f"{self.evidence.get('metric', 'performance')} fell short",
             Kind.ANOMALY: "strange events",
         }
@@ -92,24 +89,27 @@ class Alarm:
         evidence = self.evidence
         if self.kind is Kind.QUALITY:
             return _breakage(evidence)
-        if self.kind is Kind.VOLUME and _number(evidence.get("silence_seconds")):
-            return f"none for {figure(evidence['silence_seconds'] / 60)} minutes"
-        if self.change is not None and self.kind in (Kind.CONCEPT, Kind.PERFORMANCE):
-            before, after = self.change
-            metric = evidence.get("metric") or ("error rate" if self._is_rate else "error")
-            return f"{metric} {figure(before)} -> {figure(after)}"
-        effect = _first(evidence, _EFFECT)
-        return f"stability index {figure(effect)}" if effect is not None else ""
+        if self.kind is Kind.VOLUME:
+            silent = evidence.get("silent_seconds")
+            return f"silent for {figure(silent / 60)} minutes" if is_number(silent) else ""
+        if self.kind is Kind.ANOMALY:
+            return _share(evidence)
+        if self.kind is Kind.DRIFT:
+            return _shift(evidence)
+        if self.change is None:
+            return ""
+        metric = evidence.get("metric") or ("error rate" if self._is_rate else "mean error")
+        return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}"
 
     @property
     def change(self) -> tuple[float, float] | None:
         """The figure before and after, where the evidence has both."""
-        before, after = _first(self.evidence, _BEFORE), _first(self.evidence, _AFTER)
-        return None if before is None or after is None else (before, after)
+        before, after = self.evidence.get("reference"), self.evidence.get("current")
+        return (before, after) if is_number(before) and is_number(after) else None
 
     @property
     def _is_rate(self) -> bool:
-        return self.change is None or all(0 <= value <= 1 for value in self.change)
+        return str(self.evidence.get("effect_name", "error_rate")) == "error_rate"
 
 
 def spoken(signal: str) -> str:
@@ -142,22 +142,27 @@ def moved(alarms: Iterable[Alarm], smallest_share: float = 0.05) -> list[tuple[s
 
 def _breakage(evidence: Mapping[str, Any]) -> str:
     if evidence.get("appeared"):
-        return f"a feature of type {evidence['type']} that was not there before" if evidence.get("type") else "is new"
-    said = str(evidence.get("check", "")).replace("_", " ")
-    share = _first(evidence, ("share", *_AFTER))
-    before = _first(evidence, _BEFORE)
-    if share is None:
-        return said
-    usual = f" (usually {percent(before)})" if before is not None else ""
-    return f"{said or 'bad'} in {percent(share)} of the rows{usual}"
+        return f"a feature of type {evidence.get('type')} that was not there before"
+    what = {"new": "values never seen before"}.get(str(evidence.get("bin")), str(evidence.get("bin") or ""))
+    return f"{what} in {_share(evidence)}" if _share(evidence) else what
 
 
-def _first(evidence: Mapping[str, Any], names: Iterable[str]) -> float | None:
-    return next((evidence[name] for name in names if _number(evidence.get(name))), None)
+def _shift(evidence: Mapping[str, Any]) -> str:
+    index = evidence.get("effect")
+    parts = [f"stability index {figure(index)}"] if is_number(index) else []
+    before, after = evidence.get("reference_mean"), evidence.get("current_mean")
+    if is_number(before) and is_number(after):
+        parts.insert(0, f"mean {figure(before)} -> {figure(after)}")
+    elif evidence.get("bin") and _share(evidence):
+        parts.insert(0, f"{evidence['bin']} in {_share(evidence)}")
+    return ", ".join(parts)
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124
+def _share(evidence: Mapping[str, Any]) -> str:
+    before, after = evidence.get("reference"), evidence.get("current")
+    if not is_number(after):
+        return ""
+    return f"{percent(after)} of the rows" + (f" (usually {percent(before)})" if is_number(before) else "")
 
 
 def since_row(alarm: Alarm) -> str:

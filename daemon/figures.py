@@ -1,15 +1,21 @@
 """Numbers as a person reads them."""
 
-from typing import Final
+from math import isfinite
+from typing import Final, TypeGuard
 
 _LARGE: Final = 1000
 _MIDDLE: Final = 10
 _SMALL: Final = 0.1
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value out of JSON is a number that can be shown."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
 def count(value: object) -> str:
     """A number of things: ``20,031``."""
-    return f"{value:,.0f}" if isinstance(value, int | float) and value == value else str(value)  # noqa: PLR0124
+    return f"{value:,.0f}" if is_number(value) else str(value)
 
 
 def figure(value: float) -> str:

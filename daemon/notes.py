@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from daemon.figures import count, figure, percent
+from daemon.figures import count, figure, is_number, percent
 
 
 class NoteKind(StrEnum):
@@ -61,6 +61,8 @@ class Note:
 
 def _started(fields: Mapping[str, Any]) -> str:
     rows = f" with {count(fields['rows'])} labelled rows" if fields.get("rows") else ""
+    if not rows and fields.get("since_row") is not None:
+        rows = f" on the rows since {count(fields['since_row'])}"
     trigger = f" ({_words(fields['trigger'])})" if fields.get("trigger") not in (None, "alarm") else ""
     return f"retraining{_version(fields, ' ')}{rows}{trigger}"
 
@@ -83,13 +85,13 @@ def _gate(fields: Mapping[str, Any]) -> str:
 
 
 def _gain(gain: object) -> str:
-    if not isinstance(gain, Mapping) or not isinstance(gain.get("estimate"), int | float):
+    if not isinstance(gain, Mapping) or not is_number(gain.get("estimate")):
         return ""
     bounds = ""
-    if isinstance(gain.get("low"), int | float):
-        sure = f"{percent(gain['confidence'])} sure: " if isinstance(gain.get("confidence"), int | float) else ""
+    if is_number(gain.get("low")):
+        sure = f"{percent(gain['confidence'])} sure: " if is_number(gain.get("confidence")) else ""
         low, high = figure(gain["low"]), gain.get("high")
-        bounds = f" ({sure}{low} to {figure(high)})" if isinstance(high, int | float) else f" ({sure}at least {low})"
+        bounds = f" ({sure}{low} to {figure(high)})" if is_number(high) else f" ({sure}at least {low})"
     return f": gain {figure(gain['estimate'])}{bounds}"
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from daemon.alarm import Alarm, moved, since_row
 from daemon.briefing import Briefing
-from daemon.figures import figure
+from daemon.figures import figure, is_number
 from daemon.notes import LOUD, Note
 from daemon.notifiers.message import Action, ActionName, Item, Message, Section, Tone, clock_time
 from detectors.base import Kind, Severity
@@ -120,11 +120,7 @@ def _in_full(alarm: Alarm) -> str:
     ranking = ", ".join(f"{signal} {figure(100 * share)} %" for signal, share in alarm.ranking[:MOST_NAMES])
     parts = [_named(alarm), f"{alarm.severity} by {alarm.detector}", f"from {since_row(alarm)}"]
     parts += [f"ranking {ranking}"] if ranking else []
-    parts += [
-        f"{name.replace('_', ' ')} {figure(value)}"
-        for name, value in alarm.evidence.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
+    parts += [f"{name.replace('_', ' ')} {figure(value)}" for name, value in alarm.evidence.items() if is_number(value)]
     return "; ".join(parts)
 
 
@@ -173,4 +169,4 @@ def _actions(brief: Briefing) -> tuple[Action, ...]:
 
 
 def _link(page_url: str | None, model: str) -> str | None:
-    return f"{page_url.rstrip('/')}/#{quote(model, safe='')}" if page_url else None
+    return f"{page_url.rstrip('/')}/models/{quote(model, safe='')}" if page_url else None

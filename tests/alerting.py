@@ -1,7 +1,7 @@
 """What the tests of alerting share: a store, a clock that moves only when told, and the way from an alarm to Slack."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,8 @@ class Watched:
     tries: list[tuple[Delivery, Outcome | None]] = field(default_factory=list)
     die_before: bool = False
     die_after: bool = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens while the next message is on its way."""
 
     def __post_init__(self) -> None:
         self.name, self.threads, self.pause = self.inner.name, self.inner.threads, self.inner.pause
@@ -72,6 +74,9 @@ class Watched:
         self.tries.append((delivery, None))
         if self.die_before:
             raise Killed
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
         outcome = await self.inner.send(delivery)
         self.tries[-1] = (delivery, outcome)
         if self.die_after:
@@ -213,14 +218,27 @@ class World:
         return [carried.text for carried in self.server.requests]
 
 
+_made: list[bytes] = []
+
+
+async def _empty_store(path: Path) -> bytes:
+    """A store with its tables and nothing in it, made once."""
+    if not _made:
+        store = open_store(sqlite_url(path))
+        async with store.begin() as connection:
+            await connection.run_sync(tables.metadata.create_all)
+        await store.close()
+        _made.append(path.read_bytes())
+    return _made[0]
+
+
 @asynccontextmanager
 async def world(folder: Path, name: str) -> AsyncIterator[World]:
     """A world whose tables are made and whose Slack answers."""
     clock = FakeClock()
     path = folder / "store.db"
+    path.write_bytes(await _empty_store(folder / "empty.db"))
     store = open_store(sqlite_url(path))
-    async with store.begin() as connection:
-        await connection.run_sync(tables.metadata.create_all)
     async with SlackServer(now=clock.monotonic) as server:
         one = World(path, server, clock, name, store)
         try:

@@ -34,7 +34,7 @@ async def webhook(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_a_bot_has_one_message_an_incident_and_tells_the_rest_in_its_thread(bot: World) -> None:
-    alarm = await bot.alarm(evidence={"reference": 0.1, "value": 0.21}, severity="critical")
+    alarm = await bot.alarm(evidence={"reference": 0.1, "current": 0.21}, severity="critical")
     await bot.pass_time(60)
     await bot.note(NoteKind.RETRAIN_STARTED, version="4", rows=1240)
     await bot.pass_time(60)
@@ -54,7 +54,7 @@ async def test_a_bot_has_one_message_an_incident_and_tells_the_rest_in_its_threa
 
 
 async def test_a_webhook_says_each_thing_once_in_a_short_message(webhook: World) -> None:
-    await webhook.alarm(evidence={"reference": 0.1, "value": 0.21})
+    await webhook.alarm(evidence={"reference": 0.1, "current": 0.21})
     await webhook.pass_time(60)
     await webhook.note(NoteKind.RETRAIN_STARTED, version="4", rows=1240)
     await webhook.pass_time(60)
@@ -67,6 +67,7 @@ async def test_a_webhook_says_each_thing_once_in_a_short_message(webhook: World)
         "loans: retraining version 4 with 1,240 labelled rows",
         "loans: version 4 is in service instead of 3; over",
     ]
+    assert [row["kind"] for row in await webhook.outbox()] == ["opened", "updated", "closed"]
 
 
 async def test_alarms_of_a_model_are_one_incident_and_those_of_another_are_not(either: World) -> None:
@@ -141,6 +142,34 @@ async def test_a_silence_keeps_quiet_and_what_still_holds_is_said_when_it_ends(e
     await either.pass_time(60)
     assert "income" in either.said()[0]
     assert "age" not in either.said()[0]
+    assert "not retraining: cooldown" in either.server.requests[0].all_text()
+
+
+async def test_what_was_done_under_a_silence_is_said_after_it(either: World) -> None:
+    await either.alarm()
+    await either.pass_time(60)
+    async with either.store.begin() as connection:
+        now = either.clock.now()
+        await silences.silence(connection, "loans", None, until=now + HOUR, by="ann", reason="", now=now)
+    before = len(either.said())
+    await either.note(NoteKind.RETRAIN_STARTED, rows=1240)
+    await either.pass_time(HOUR - 30)
+    assert len(either.said()) == before
+    await either.pass_time(60)
+    assert "retraining with 1,240 labelled rows" in either.said()[before]
+
+
+async def test_news_that_come_while_a_message_is_on_its_way_are_not_lost_in_it(either: World) -> None:
+    await either.alarm()
+
+    async def meanwhile() -> None:
+        await either.note(NoteKind.RETRAIN_STARTED, rows=1240)
+
+    either.notifier.meanwhile = meanwhile
+    await either.pass_time(60)
+    first, *others = either.server.requests
+    assert "retraining" not in first.all_text()
+    assert "retraining with 1,240 labelled rows" in "".join(one.all_text() for one in others)
 
 
 async def test_a_silence_of_one_signal_leaves_the_others_loud(either: World) -> None:

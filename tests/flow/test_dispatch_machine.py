@@ -87,6 +87,20 @@ class Machine(RuleBasedStateMachine):
         self.do(self.world.server.down())
         self.do(self.world.server.up())
 
+    @rule(model=MODELS, what=st.sampled_from(["alarm", "note", "close"]))
+    def meanwhile(self, model: str, what: str) -> None:
+        """This will happen while the next message is on its way."""
+
+        async def happen() -> None:
+            if what == "alarm":
+                await self.world.alarm("feature:age", "drift", model)
+            elif what == "note":
+                await self.world.note(NoteKind.RETRAIN_STARTED, model, rows=7)
+            else:
+                await self.world.close_alarms(model=model)
+
+        self.world.notifier.meanwhile = happen
+
     @rule(seconds=st.sampled_from([1, 6, 40]))
     def work(self, seconds: int) -> None:
         self.do(self.world.pass_time(seconds))

@@ -32,7 +32,7 @@ CONCEPT = Alarm(
     ts=TWO_PM + 5 * MINUTE,
     change_row=20_031,
     change_ts=TWO_PM,
-    evidence={"reference": 0.1, "value": 0.21, "threshold": 1e6},
+    evidence={"effect_name": "error_rate", "reference": 0.1, "current": 0.21, "threshold": 1e6},
     ranking=(("feature:income", 0.6), ("feature:age", 0.3), ("error", 0.1)),
     acknowledged_by=None,
     raised=TWO_PM + 5 * MINUTE,
@@ -43,11 +43,11 @@ INCOME = replace(
     kind=Kind.DRIFT,
     signal="feature:income",
     severity=Severity.WARNING,
-    evidence={"effect": 0.31},
+    evidence={"effect": 0.31, "reference_mean": 41_000.0, "current_mean": 52_300.0},
     ranking=(("feature:income", 1.0),),
 )
 NULLS = replace(
-    INCOME, id=3, kind=Kind.QUALITY, evidence={"check": "missing", "share": 0.31, "reference": 0.01}, ranking=()
+    INCOME, id=3, kind=Kind.QUALITY, evidence={"bin": "missing", "current": 0.31, "reference": 0.01}, ranking=()
 )
 RETRAINING = Note(NoteKind.RETRAIN_STARTED, TWO_PM + 6 * MINUTE, {"rows": 1240, "version": "4"})
 
@@ -86,20 +86,21 @@ def test_the_whole_message_on_a_terminal() -> None:
         "  What is wrong",
         "    23 Nov 2026 14:02 UTC  the model errs more often (error rate 0.10 -> 0.21)",
         "  What moved",
-        "    income: stability index 0.31",
+        "    income: mean 41,000 -> 52,300, stability index 0.31",
         "    age: 30 % of the shift",
         "  What is being done",
         "    23 Nov 2026 14:08 UTC  retraining version 4 with 1,240 labelled rows",
         "  Also",
         "    version 3 is in service",
-        "  http://127.0.0.1:6066/#loans",
+        "  http://127.0.0.1:6066/models/loans",
     ]
 
 
 def test_drift_that_hurts_nobody_yet_reads_as_such() -> None:
     message = compose(incident(INCOME))
     assert message.headline == (
-        "loans: what goes into the model has moved: income (stability index 0.31) since 14:02 UTC (row 20,031)"
+        "loans: what goes into the model has moved: income (mean 41,000 -> 52,300, stability index 0.31)"
+        " since 14:02 UTC (row 20,031)"
     )
     assert message.tone is Tone.WARNING
 
@@ -159,7 +160,7 @@ def test_news_say_what_is_new_and_how_things_stand() -> None:
     message = compose_news(incident(CONCEPT, INCOME, notes=(gate,)), [INCOME], [gate])
     assert message.headline == (
         "loans: version 4 passed the gate: gain 0.092 (95 % sure: 0.061 to 0.12);"
-        " also what goes into the model has moved: income (stability index 0.31)"
+        " also what goes into the model has moved: income (mean 41,000 -> 52,300, stability index 0.31)"
     )
     assert "2 alarms open: the model errs more often" in plain(message)
 
@@ -171,9 +172,33 @@ def test_a_detail_has_the_figures_behind_an_alarm() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "evidence", "words"),
+    [
+        (
+            Kind.CONCEPT,
+            {"effect_name": "relative_error", "reference": 12.3, "current": 20.1},
+            "the model's error has grown: mean error 12.3 -> 20.1",
+        ),
+        (Kind.CONCEPT, {"reference": 0.2, "current": 0.1}, "the model errs less often: error rate 0.20 -> 0.10"),
+        (Kind.PERFORMANCE, {"metric": "accuracy", "reference": 0.84, "current": 0.79}, "accuracy fell short"),
+        (Kind.QUALITY, {"bin": "new", "current": 0.4}, "values never seen before in 40 % of the rows"),
+        (Kind.QUALITY, {"appeared": True, "type": "number"}, "a feature of type number that was not there before"),
+        (Kind.DRIFT, {"bin": "MA", "current": 0.4, "reference": 0.1}, "MA in 40 % of the rows (usually 10 %)"),
+        (Kind.ANOMALY, {"current": 0.05, "reference": 0.001}, "5 % of the rows (usually 0.1 %)"),
+        (Kind.VOLUME, {"silent_seconds": 720.0}, "events have stopped: silent for 12 minutes"),
+    ],
+)
+def test_the_figures_behind_each_kind_of_alarm(kind: Kind, evidence: dict[str, object], words: str) -> None:
+    signal = "feature:state" if kind is Kind.QUALITY else "prediction" if kind is Kind.DRIFT else "error"
+    alarm = replace(CONCEPT, kind=kind, signal=signal, evidence=evidence, ranking=())
+    assert words in compose(incident(alarm)).headline
+
+
+@pytest.mark.parametrize(
     ("kind", "fields", "words"),
     [
         (NoteKind.RETRAIN_STARTED, {"rows": 1240}, "retraining with 1,240 labelled rows"),
+        (NoteKind.RETRAIN_STARTED, {"since_row": 20_031}, "retraining on the rows since 20,031"),
         (NoteKind.RETRAIN_STARTED, {"trigger": "schedule"}, "retraining (schedule)"),
         (NoteKind.RETRAIN_REFUSED, {"reason": "too_few_labels", "text": "300 of 500"}, "too few labels, 300 of 500"),
         (NoteKind.RETRAIN_FAILED, {"version": "4", "reason": "timed_out"}, "of version 4 failed: timed out"),
