@@ -21,7 +21,7 @@ BROKEN_WEIGHT: Final = 0.1
 ERROR_WEIGHT: Final = 0.8
 """Share of the weight of the outcome stream that goes to the error, the rest to the labels."""
 
-ESTIMATION_MARGIN: Final = 0.5
+ESTIMATION_MARGIN: Final = 0.4
 """z: standard errors by which a bet is lowered because the reference's law is itself an estimate; see ``_tilt``."""
 ESTIMATION_MARGIN_CORRELATED: Final = 1.0
 """The same where rows are correlated, because then the correlation is an estimate as well."""

@@ -57,7 +57,7 @@ def _e_detector(reference: Reference, options: Options) -> Detector:
     return EDetector(reference, options.events_per_false_alarm, options.min_effect, options.min_loss)
 
 
-def _river(name: str, make: Callable[[], Any], warm_up_rows: int = 2_000) -> Factory:
+def _river(name: str, make: Callable[[], Any], warm_up_rows: int = 2_000, *, flags_only: bool = False) -> Factory:
     def factory(reference: Reference, options: Options) -> Detector:
         from detectors.river_drift import RiverDrift
 
@@ -69,6 +69,7 @@ def _river(name: str, make: Callable[[], Any], warm_up_rows: int = 2_000) -> Fac
             min_effect=options.min_effect,
             min_loss=options.min_loss,
             warm_up_rows=warm_up_rows,
+            flags_only=flags_only,
         )
 
     return factory
@@ -121,8 +122,8 @@ _ALL: Final = (
     DetectorSpec("half_space_trees", _FEATURES, _half_space_trees),
     DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin)),
     DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley)),
-    DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm)),
-    DetectorSpec("hddm_w", _OUTCOME, _river("hddm_w", _hddm_w)),
+    DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm, flags_only=True)),
+    DetectorSpec("hddm_w", _OUTCOME, _river("hddm_w", _hddm_w, flags_only=True)),
     DetectorSpec("kswin", _OUTCOME, _river("kswin", _kswin, 100)),
     DetectorSpec("adwin_features", _FEATURES, _river("adwin_features", _adwin)),
     DetectorSpec("page_hinkley_features", _FEATURES, _river("page_hinkley_features", _page_hinkley)),

@@ -27,6 +27,8 @@ from detectors.summary import Summary
 
 STATE_VERSION: Final = 1
 WARM_UP_ROWS: Final = 2_000
+FARTHEST: Final = 50.0
+"""Scaled values are cut off here, because some of these detectors never forget a sum."""
 SUPPORT: Final = 3.0
 """The least log likelihood, against the reference, of a change that is raised: river's detectors compare the rows with
 each other, and fire on the way back as well."""
@@ -36,7 +38,8 @@ class RiverDrift:
     """One of river's drift detectors on each numeric signal of a stream that can be raised.
 
     ``make`` gives a new one; it is warmed up with values drawn from the reference, so that it knows what was normal.
-    ``events_per_false_alarm`` bounds only how soon something is called over (see ``open_alarms.py``).
+    ``flags_only`` leaves out what is not 0 or 1. ``events_per_false_alarm`` bounds only how soon something is called
+    over (see ``open_alarms.py``).
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class RiverDrift:
         min_effect: float,
         min_loss: float,
         warm_up_rows: int = WARM_UP_ROWS,
+        flags_only: bool = False,
     ) -> None:
         self.name = name
         self.reference = reference
@@ -62,6 +66,8 @@ class RiverDrift:
             watched = reference.signals[monitor.s] == "error" or reference.signals[monitor.s].startswith("feature:")
             if watched and monitor.kind is not Kind.QUALITY and isinstance(bins, NumberBins):
                 counts = reference.counts[monitor.s, FIRST_BIN : bins.width]
+                if flags_only and not _flags(bins):
+                    continue
                 self._scales[m] = _scale(bins, counts)
                 self._detectors[m] = make()
                 for value in self._scaled(m, _draw(bins, counts)[-warm_up_rows:]):
@@ -106,7 +112,8 @@ class RiverDrift:
 
     def _scaled(self, m: int, numbers: NDArray[np.float64]) -> list[float]:
         mean, deviation = self._scales[m]
-        scaled: list[float] = ((numbers - mean) / deviation).tolist()
+        low, high = (-FARTHEST, FARTHEST) if (mean, deviation) != (0.0, 1.0) else (0.0, 1.0)
+        scaled: list[float] = np.clip((numbers - mean) / deviation, low, high).tolist()
         return scaled
 
     def _consider(self, m: int, row: int, ts: float) -> list[Verdict]:
@@ -145,9 +152,13 @@ class RiverDrift:
         return [self.name, STATE_VERSION, version("river"), parameters, self._judge.fingerprint]
 
 
+def _flags(bins: NumberBins) -> bool:
+    return bool(bins.values.tolist() == [0.0, 1.0])
+
+
 def _scale(bins: NumberBins, counts: NDArray[np.int64]) -> tuple[float, float]:
     """Mean and standard deviation of the reference; (0, 1) for flags, which river's defaults are made for as is."""
-    if set(bins.values.tolist()) <= {0.0, 1.0}:
+    if _flags(bins):
         return 0.0, 1.0
     mean = float(counts @ bins.values / counts.sum())
     return mean, float(np.sqrt(counts @ (bins.values - mean) ** 2 / counts.sum())) or 1.0
