@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from detectors.change_point import ChangePoint
 from detectors.judge import Judge
 from detectors.shiryaev_roberts import advance, factors
 from detectors.summary import Summary
+
+STANDARD_ERRORS: Final = 2.0
+"""By so many the effect that is left may be above what is worth raising: the reference's own figure is no better."""
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class OpenAlarms:
     """The monitors that have raised something, until the rows are back to the reference.
 
     That is a change like any other, from the law that was raised to the reference's, and it is found in the same way: a
-    Shiryaev-Roberts statistic has to reach ``threshold``, and the effect since then has to be too small to be raised.
+    Shiryaev-Roberts statistic has to reach ``threshold``, and the effect since then must not be too large for certain.
     What is raised early looks larger than it is, so that the law it is held against is chosen again whenever the rows
     since the change have doubled.
     """
@@ -88,7 +91,7 @@ class OpenAlarms:
                 self._review(m, one)
                 continue
             change, effect = self._judge.change_back(m, one.bet, one.at)
-            if effect.value >= self._judge.least(m):
+            if effect.value - STANDARD_ERRORS * effect.error >= self._judge.least(m):
                 # nearer to the reference than to what was raised, and still too far from it: look again from here
                 one.evidence = 0.0
                 continue
