@@ -370,8 +370,11 @@ def _alarm(
     }
 
 
-def _decision(model: str, at: float, row: int, action: str, reason: str, text: str | None) -> dict[str, Any]:
+def _decision(
+    model: str, at: float, row: int, action: str, reason: str, text: str | None, alarm: int | None = None
+) -> dict[str, Any]:
     return {
+        "alarm": alarm,
         "model": model,
         "at": at,
         "row": row,

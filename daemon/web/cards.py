@@ -4,42 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.alarm import Alarm
-from daemon.figures import count
-from daemon.stores.tables import alarms, decisions, jobs, versions
 from daemon.web import drawing, measured
 from daemon.web.context import Context
+from daemon.web.going_on import active_job, doing, last_decision, open_alarms, pending_version, says
 from daemon.web.marks import marks
-from daemon.web.words import StateWords, decided, measure, sentence, state_words, tidy
+from daemon.web.shown import Shown, is_accuracy, shown
+from daemon.web.words import StateWords, state_words
 
 SPARK_CHUNKS: Final = 80
 MOST_MOVED: Final = 3
-MOST_ALARMS: Final = 20
 UNMOVED: Final = frozenset({"error"})
 """Signals that have a chart of their own."""
-STAGES: Final = {
-    "dataset": "collecting rows",
-    "train": "training",
-    "gate": "comparing it with the one in service",
-    "register": "storing it",
-    "plot": "drawing its picture",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Performance in words."""
-
-    metric: str
-    value: str
-    interval: str
-    reference: str
-    change: str
-    worse: bool
-    gauge: drawing.Gauge
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +66,8 @@ async def full_card(connection: AsyncConnection, context: Context, status: Mappi
     points = await measured.recent(connection, name, "error", SPARK_CHUNKS)
     raised = await open_alarms(connection, name)
     job = await active_job(connection, name)
-    doing, since = _doing(
-        status["state"], job, await pending_version(connection, name), await last_decision(connection, name)
-    )
+    pending, decision = await pending_version(connection, name), await last_decision(connection, name, raised)
+    being_done, since = doing(status["state"], job, pending, decision)
     least = context.min_effect(name)
     changed = moved_signals(await measured.latest(connection, name), least)
     inverted = is_accuracy(status)
@@ -99,8 +76,8 @@ async def full_card(connection: AsyncConnection, context: Context, status: Mappi
         state_words(status["state"]),
         shown(status["performance"]),
         job["progress"] if job is not None else _learned(context, status),
-        says(context, status, raised),
-        doing,
+        says(status, raised, context.reference_rows(name)),
+        being_done,
         since,
         drawing.spark(
             [point(dict(row), inverted=inverted) for row in points if row["value"] is not None],
@@ -110,63 +87,6 @@ async def full_card(connection: AsyncConnection, context: Context, status: Mappi
         tuple(changed[:MOST_MOVED]),
         drawing.effect_length(least),
     )
-
-
-def shown(performance: Mapping[str, Any] | None) -> Shown | None:
-    """Performance in words; None where nothing is measured yet."""
-    if performance is None or performance.get("value") is None:
-        return None
-    metric, value, reference = performance["metric"], performance["value"], performance.get("reference")
-    low, high = performance["low"], performance["high"]
-    whole = metric == "accuracy"
-    change, worse = "", False
-    if reference is not None:
-        loss = reference - value if whole else value - reference
-        worse = (high < reference) if whole else (low > reference)
-        size = f"{100 * abs(loss):.1f} points" if whole else measure(abs(loss), metric)
-        relation = ("below" if loss > 0 else "above") if whole else ("more than" if loss > 0 else "less than")
-        change = "level with the reference" if low <= reference <= high else f"{size} {relation} the reference"
-    return Shown(
-        {"accuracy": "Accuracy", "mae": "Mean absolute error"}.get(metric, metric),
-        measure(value, metric),
-        f"{measure(low, metric).removesuffix('%')}\N{EN DASH}{measure(high, metric)}",
-        measure(reference, metric),
-        change,
-        worse,
-        drawing.gauge(value, low, high, reference, whole=whole),
-    )
-
-
-def says(context: Context, status: Mapping[str, Any], raised: Sequence[Alarm]) -> str:
-    """What is going on, in a sentence."""
-    if status["held"]:
-        return sentence(str(status["held"]))
-    if status["state"] == "learning":
-        needed = _needed(context, status)
-        return f"{count(min(status['rows'], needed))} of {count(needed)} rows that make the reference."
-    if raised:
-        first = raised[0]
-        more = f", and {len(raised) - 1} more {'alarms' if len(raised) > 2 else 'alarm'}" if len(raised) > 1 else ""  # noqa: PLR2004 (one more, or more)
-        figures = f": {tidy(first.figures)}" if first.figures else ""
-        return sentence(f"{first.what}{figures}{more}")
-    return state_words(status["state"]).means
-
-
-def _doing(
-    state: str, job: RowMapping | None, pending: RowMapping | None, decision: RowMapping | None
-) -> tuple[str, float | None]:
-    """What is being done about it, and since when; nothing where nothing is to be done."""
-    if job is not None:
-        version = f"version {job['version']}" if job["version"] else "a new version"
-        return f"Making {version}: {STAGES.get(job['stage'], job['stage'] or 'about to start')}.", job["started"]
-    if pending is not None and pending["state"] == "awaiting":
-        name, version = pending["model"], pending["version"]
-        return f"Version {version} passed the gate and waits for approval: driftd approve {name} {version}", None
-    if pending is not None:
-        return f"Version {pending['version']} is on its way into service.", None
-    if decision is not None and state in {"alarm", "held"}:
-        return decided(decision["action"], decision["reason"], decision["detail"]), decision["at"]
-    return "", None
 
 
 def moved_signals(latest: Sequence[Mapping[str, Any]], least: float) -> list[MovedSignal]:
@@ -184,46 +104,8 @@ def point(row: Mapping[str, Any], *, inverted: bool) -> drawing.Point:
     low = row["low"] if row["low"] is not None else value
     high = row["high"] if row["high"] is not None else value
     if inverted:
-        return drawing.Point(row["row"], 1 - value, 1 - high, 1 - low)
-    return drawing.Point(row["row"], value, low, high)
-
-
-def is_accuracy(status: Mapping[str, Any]) -> bool:
-    """Whether errors are drawn upside down."""
-    performance = status["performance"]
-    if performance:
-        return bool(performance["metric"] == "accuracy")
-    return bool(status["task"] != "regression")
-
-
-async def open_alarms(connection: AsyncConnection, model: str) -> list[Alarm]:
-    """The open alarms, the worst and newest first."""
-    rows = (
-        select(alarms)
-        .where(alarms.c.model == model, alarms.c.state == "open")
-        .order_by(alarms.c.severity, alarms.c.id.desc())
-        .limit(MOST_ALARMS)
-    )
-    return [Alarm.from_row(dict(row)) for row in (await connection.execute(rows)).mappings()]
-
-
-async def active_job(connection: AsyncConnection, model: str) -> RowMapping | None:
-    """The retrain that is queued or running."""
-    rows = select(jobs).where(jobs.c.model == model, jobs.c.state.in_(("queued", "running")))
-    return (await connection.execute(rows)).mappings().first()
-
-
-async def pending_version(connection: AsyncConnection, model: str) -> RowMapping | None:
-    """The version that waits for a person, or is being deployed."""
-    pending = versions.c.state.in_(("awaiting", "deploying"))
-    rows = select(versions).where(versions.c.model == model, pending).order_by(versions.c.created.desc()).limit(1)
-    return (await connection.execute(rows)).mappings().first()
-
-
-async def last_decision(connection: AsyncConnection, model: str) -> RowMapping | None:
-    """What was decided last."""
-    rows = select(decisions).where(decisions.c.model == model).order_by(decisions.c.id.desc()).limit(1)
-    return (await connection.execute(rows)).mappings().first()
+        return drawing.Point(row["row"], 1 - value, 1 - high, 1 - low, row["rows"])
+    return drawing.Point(row["row"], value, low, high, row["rows"])
 
 
 def _reference(status: Mapping[str, Any], points: Sequence[RowMapping], *, inverted: bool) -> float | None:
@@ -237,11 +119,7 @@ def _reference(status: Mapping[str, Any], points: Sequence[RowMapping], *, inver
     return 1 - known if inverted else known
 
 
-def _needed(context: Context, status: Mapping[str, Any]) -> int:
-    return context.reference_rows(status["model"])
-
-
 def _learned(context: Context, status: Mapping[str, Any]) -> float | None:
     if status["state"] != "learning":
         return None
-    return min(float(status["rows"]) / max(_needed(context, status), 1), 1.0)
+    return min(float(status["rows"]) / max(context.reference_rows(status["model"]), 1), 1.0)

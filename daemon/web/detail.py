@@ -12,10 +12,12 @@ from daemon.alarm import Alarm, spoken
 from daemon.figures import figure, percent
 from daemon.stores.tables import decisions, jobs, versions
 from daemon.web import drawing, measured
-from daemon.web.cards import Card, full_card, is_accuracy, moved_signals, open_alarms
+from daemon.web.cards import Card, full_card, moved_signals
 from daemon.web.context import Context
+from daemon.web.going_on import open_alarms
 from daemon.web.marks import marks
-from daemon.web.words import OUTCOMES, TRIGGERS, decided, measure, plain, tidy
+from daemon.web.shown import is_accuracy
+from daemon.web.words import OUTCOMES, TRIGGERS, decided, measure, plain, shorter, tidy
 from detectors.reference import Reference
 
 RECENT_ROWS: Final = 2_000
@@ -38,6 +40,16 @@ class Law:
     how: str
     bars: tuple[drawing.Bar, ...]
     chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided at one moment, in words, and at which rows; several alarms of one moment often end alike."""
+
+    action: str
+    sentence: str
+    at: float
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Detail:
     others: Sequence[Law]
     chosen: Law | None
     signal_chart: Chart | None
-    decisions: Sequence[tuple[RowMapping, str]]
+    decisions: Sequence[Decided]
     retrains: Sequence[Retrain]
     versions: Sequence[RowMapping]
     threshold: float
@@ -117,10 +129,7 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
         others=[law for place, law in enumerate(laws) if place >= MOST_PICTURES and not law.chosen],
         chosen=next((law for law in laws if law.chosen), None),
         signal_chart=_signal_chart(chosen, laws_of.get(chosen), last, happened, least) if chosen else None,
-        decisions=[
-            (row, decided(row["action"], row["reason"], row["detail"]))
-            for row in await _last(connection, decisions, name)
-        ],
+        decisions=_gathered(await _last(connection, decisions, name, 3 * LISTED))[:LISTED],
         retrains=[_retrain(row) for row in await _last(connection, jobs, name)],
         versions=await _last(connection, versions, name),
         threshold=drawing.effect_length(least),
@@ -129,10 +138,21 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
     )
 
 
-async def _last(connection: AsyncConnection, table: Table, model: str) -> Sequence[RowMapping]:
+async def _last(connection: AsyncConnection, table: Table, model: str, most: int = LISTED) -> Sequence[RowMapping]:
     order = table.c.id if "id" in table.c else table.c.created
-    rows = select(table).where(table.c.model == model).order_by(order.desc()).limit(LISTED)
+    rows = select(table).where(table.c.model == model).order_by(order.desc()).limit(most)
     return (await connection.execute(rows)).mappings().all()
+
+
+def _gathered(rows: Sequence[RowMapping]) -> list[Decided]:
+    found: dict[tuple[float, str], list[RowMapping]] = {}
+    for row in rows:
+        sentence = decided(row["action"], row["reason"], row["detail"])
+        found.setdefault((row["at"], sentence), []).append(row)
+    return [
+        Decided(alike[0]["action"], sentence, at, tuple(sorted(row["row"] for row in alike if row["row"] is not None)))
+        for (at, sentence), alike in found.items()
+    ]
 
 
 def _performance_chart(card: Card, last: Mapping[str, Mapping[str, Any]], happened: object) -> Chart | None:
@@ -178,7 +198,7 @@ def _compare(reference: Reference | None, signal: str, counts: Sequence[int]) ->
     before = reference.counts[place, : law.width].tolist()
     if len(counts) != len(before):
         return "", ()
-    labels = law.labels()
+    labels = [shorter(one) for one in law.labels()] if law.kind == "number" else law.labels()
     pictures = drawing.bars(before, counts, labels)
     shares = [(was / max(sum(before), 1), now / sum(counts)) for was, now in zip(before, counts, strict=True)]
     special = max(range(drawing.SPECIAL_BINS), key=lambda i: abs(shares[i][1] - shares[i][0]))

@@ -28,12 +28,13 @@ ARCS: Final = tuple(_arc(place) for place in range(STATIONS))
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One measured value with its interval; ``row`` is the number of a prediction."""
+    """One measured value with its interval: ``row`` is the last of the ``rows`` predictions that it is of."""
 
     row: float
     value: float
     low: float
     high: float
+    rows: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def spark(points: Sequence[Point], reference: float | None, marks: Sequence[tupl
     bottom, top = min(heights), max(heights)
     margin = (top - bottom or abs(top) or 1.0) * 0.08
     bottom, top = bottom - margin, top + margin
-    first, last = shown[0].row, shown[-1].row
+    first, last = shown[0].row - shown[0].rows, shown[-1].row
 
     def x(row: float) -> float:
         return round((row - first) / (last - first or 1.0) * SPARK_WIDTH, 1)

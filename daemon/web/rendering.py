@@ -1,5 +1,6 @@
 """Templates, and what is the same on every page."""
 
+import shlex
 from collections.abc import Mapping
 from functools import cache, partial
 from http import HTTPStatus
@@ -39,6 +40,7 @@ def environment() -> Environment:
         part=partial(quote, safe=""),
         plain=words.plain,
         sentence=words.sentence,
+        shell=shlex.quote,
         spoken=spoken,
         tidy=words.tidy,
     )

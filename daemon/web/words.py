@@ -1,12 +1,15 @@
 """What the page says: states, decisions and times in plain words."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from daemon.figures import figure
+from daemon.notes import Note, NoteKind
 
+DECIMAL: Final = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 MINUTE: Final = 60.0
 HOUR: Final = 3_600.0
 DAY: Final = 86_400.0
@@ -68,6 +71,13 @@ REASONS: Final = {
     "no_labels": "there are no fresh labels",
     "too_few_labels": "there are too few fresh labels",
 }
+GATE: Final = {
+    "promote": "passed the gate",
+    "hold": "is held, not proven either way",
+    "reject": "was rejected by the gate",
+    "failed": "could not be made",
+}
+DEPLOYMENTS: Final = frozenset({NoteKind.PROMOTED, NoteKind.ROLLED_BACK, NoteKind.DEPLOY_FAILED})
 OUTCOMES: Final = {
     "promote": "Passed the gate",
     "hold": "Held: not proven either way",
@@ -92,8 +102,13 @@ def state_words(state: str) -> StateWords:
 
 
 def decided(action: str, reason: str, detail: Mapping[str, Any]) -> str:
-    """A decision in a sentence."""
+    """A decision in a sentence: of the policy, of the gate, or what became of a version."""
+    if action in DEPLOYMENTS:
+        return sentence(tidy(str(Note(NoteKind(action), 0.0, detail))))
     why = tidy(str(detail["text"])) if detail.get("text") else REASONS.get(reason, plain(reason))
+    if action in GATE:
+        subject = f"version {detail['version']}" if detail.get("version") else "the new version"
+        return sentence(f"{subject} {GATE[action]}: {why}")
     return sentence(f"{ACTIONS.get(action, plain(action))}: {why}")
 
 
@@ -110,6 +125,11 @@ def sentence(text: str) -> str:
 def tidy(text: str) -> str:
     """Text that was written for a terminal, with the signs of a page."""
     return text.replace("->", "→").replace(" %", "%")
+
+
+def shorter(label: str) -> str:
+    """The label of a bin of a number, with as many digits as say something."""
+    return DECIMAL.sub(lambda found: figure(float(found[0])), label)
 
 
 def measure(value: float | None, metric: str) -> str:

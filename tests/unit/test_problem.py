@@ -17,7 +17,7 @@ from daemon.metrics import TABLE, Metrics
 from daemon.policy import Action, Reason, Trigger
 from daemon.promotion import VersionState
 from daemon.standing import ModelState
-from daemon.web import cards, drawing, words
+from daemon.web import drawing, going_on, words
 from daemon.web.body import Room, _decoder
 from daemon.web.context import Access
 from daemon.web.guard import is_loopback
@@ -220,6 +220,11 @@ class TestWords:
     def test_how_long_ago(self, seconds: float, said: str) -> None:
         assert words.ago(1e9 - seconds, 1e9) == said
 
+    def test_bins_of_numbers_are_named_shortly(self) -> None:
+        assert words.shorter("-0.249887 to 0.00746309") == "-0.25 to 0.0075"
+        assert words.shorter("1.2e-05 to 1234.567") == "1.2e-05 to 1,235"
+        assert words.shorter("missing") == "missing"
+
     def test_times_out_of_all_bounds_do_not_break_the_page(self) -> None:
         for ts in (-1e18, 1e18, 0.0, 4_102_444_800.0):
             assert words.moment(ts, 1e9)
@@ -233,7 +238,7 @@ class TestWords:
             (Trigger, words.TRIGGERS),
             (Outcome, words.OUTCOMES),
             (VersionState, words.VERSIONS),
-            (Stage, cards.STAGES),
+            (Stage, going_on.STAGES),
         ],
     )
     def test_everything_that_is_stored_has_its_words(self, names: type[StrEnum], said: dict[str, Any]) -> None:
@@ -241,6 +246,9 @@ class TestWords:
 
     def test_a_decision_is_a_sentence_even_with_a_reason_not_known_here(self) -> None:
         assert words.decided("wait", "moon_phase", {}) == "Retrain, but not yet: moon phase."
+        fields = {"version": "4", "previous": "3", "text": "gain 0.1"}
+        assert words.decided("promote", "gain_proven", fields) == "Version 4 passed the gate: gain 0.1."
+        assert words.decided("promoted", "passed", fields) == "Version 4 is in service instead of 3."
         assert words.decided("retrain", "error_rose", {}) == "Retrain: the model errs more than its reference."
 
 

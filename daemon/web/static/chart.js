@@ -4,6 +4,7 @@
 (() => {
   const MOST_POINTS = 400;
   const NEAR_PX = 7;
+  const FEW_POINTS = 8; // too few for a line to be seen
   const drawn = new Map(); // by the id of the figure
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -28,12 +29,12 @@
   };
 
   const upright = (item, figure) => {
-    const { row, ts } = item, { field, level } = figure.dataset, inverted = "inverted" in figure.dataset;
-    if (field !== "value") return { row, ts, value: item[field], low: item[field], high: item[field], reference: +level };
+    const { row, rows, ts } = item, { field, level } = figure.dataset, inverted = "inverted" in figure.dataset;
+    if (field !== "value") return { row, rows, ts, value: item[field], low: item[field], high: item[field], reference: +level };
     const { value, reference } = item;
     const low = item.low ?? value, high = item.high ?? value;
     const turn = (one) => (one === null || !inverted ? one : 1 - one);
-    return { row, ts, value: turn(value), low: turn(inverted ? high : low), high: turn(inverted ? low : high), reference: turn(reference) };
+    return { row, rows, ts, value: turn(value), low: turn(inverted ? high : low), high: turn(inverted ? low : high), reference: turn(reference) };
   };
 
   const columns = (points) => [
@@ -48,6 +49,9 @@
     const a = points[after - 1], b = points[after];
     return a.ts + ((row - a.row) / (b.row - a.row || 1)) * (b.ts - a.ts);
   };
+
+  // a measurement is drawn at its last row: what happened within the first one belongs on the picture too
+  const extent = (points) => (points.length ? [points[0].row - points[0].rows, points.at(-1).row] : [0, 1]);
 
   const marksOf = (figure) => {
     try { return JSON.parse(figure.dataset.marks); } catch { return []; }
@@ -94,7 +98,7 @@
     return {
       width, height, padding: [8, 6, 0, 0], legend: none,
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-      scales: { x: { time: false }, y: { range: (_, low, high) => { const gap = (high - low || Math.abs(high) || 1) * 0.1; return [low - gap, high + gap]; } } },
+      scales: { x: { time: false, range: () => extent(chart.points) }, y: { range: (_, low, high) => { const gap = (high - low || Math.abs(high) || 1) * 0.1; return [low - gap, high + gap]; } } },
       axes: [
         { stroke: tint.soft, font, grid: none, ticks: none, size: 28, space: 80, values: (_, rows) => {
           const first = chart.points[0]?.ts, last = chart.points.at(-1)?.ts;
@@ -106,7 +110,7 @@
         {},
         { stroke: "transparent", points: none }, { stroke: "transparent", points: none },
         { stroke: tint.soft, width: 1, dash: [4, 4], points: none },
-        { stroke: tint.ink, width: 1.75, points: none },
+        { stroke: tint.ink, width: 1.75, points: { show: (plot) => plot.data[0].length < FEW_POINTS, size: 6, fill: tint.ink } },
       ],
       bands: [{ series: [2, 1], fill: `${tint.ink}1a` }],
       hooks: { draw: [drawMarks(chart)], setCursor: [say(chart)] },
