@@ -1,5 +1,6 @@
 """The fixed law of one stream: how often each signal fell into each of its bins."""
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,7 +90,7 @@ class Reference:
         return codes.T
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for msgpack."""
+        """Plain values, for msgpack and JSON."""
         return {
             "version": VERSION,
             "stream": str(self.stream),
@@ -98,7 +99,7 @@ class Reference:
             "counts": [row[: one.width].tolist() for row, one in zip(self.counts, self.bins, strict=True)],
             "rows": self.rows,
             "temper": self.temper.tolist(),
-            "sample": self.sample.astype("<f4").tobytes(),
+            "sample": b64encode(self.sample.astype("<f4").tobytes()).decode(),  # JSON has no bytes, and no NaN
         }
 
     @classmethod
@@ -117,7 +118,7 @@ class Reference:
             counts,
             int(data["rows"]),
             np.array(data["temper"], dtype=np.float64),
-            np.frombuffer(data["sample"], dtype="<f4").reshape(-1, len(bins)).astype(np.float32),
+            np.frombuffer(b64decode(data["sample"], validate=True), dtype="<f4").reshape(-1, len(bins)).astype(np.float32),
         )
 
 
