@@ -20,8 +20,6 @@ from daemon.web.shown import is_accuracy
 from daemon.web.words import OUTCOMES, TRIGGERS, decided, measure, plain, shorter, tidy
 from detectors.reference import Reference
 
-RECENT_ROWS: Final = 2_000
-RECENT_CHUNKS: Final = 8
 MOST_PICTURES: Final = 10
 MOST_SIGNALS: Final = 300
 LISTED: Final = 12
@@ -114,9 +112,7 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
     laws, compared = [], 0
     for place, one in enumerate(moved):
         in_full = place < MOST_PICTURES or one.signal == chosen
-        counts = (
-            await measured.recent_counts(connection, name, one.signal, RECENT_ROWS, RECENT_CHUNKS) if in_full else []
-        )
+        counts = await measured.recent_counts(connection, name, status["version"], one.signal) if in_full else []
         compared = max(compared, sum(counts))
         how, bars = _compare(laws_of.get(one.signal), one.signal, counts)
         laws.append(Law(one.signal, one.effect, one.length, one.matters, how, bars, one.signal == chosen))

@@ -11,6 +11,9 @@ from daemon.stores.tables import signals, states
 from detectors.columns import Stream
 from detectors.reference import Reference
 
+RECENT_ROWS: Final = 2_000
+RECENT_CHUNKS: Final = 8
+
 _column = signals.c
 _DRAWN: Final = tuple(column for column in signals.columns if column.name != "counts")
 
@@ -26,19 +29,21 @@ async def recent(connection: AsyncConnection, model: str, signal: str, chunks: i
     return (await connection.execute(rows)).mappings().all()[::-1]
 
 
-async def recent_counts(connection: AsyncConnection, model: str, signal: str, rows: int, chunks: int) -> list[int]:
-    """How many of about the last ``rows`` rows fell into each bin of a signal; at most ``chunks`` chunks are read."""
+async def recent_counts(connection: AsyncConnection, model: str, version: str | None, signal: str) -> list[int]:
+    """How many of about the last ``RECENT_ROWS`` rows fell into each bin of a signal.
+
+    Only what was measured while ``version`` was in service counts: the bins of another version's reference are others.
+    """
     found = await connection.execute(
-        select(_column.counts, _column.rows)
+        select(_column.counts, _column.rows, _column.version)
         .where(_column.model == model, _column.signal == signal)
         .order_by(_column.row.desc(), _column.id.desc())
-        .limit(chunks)
+        .limit(RECENT_CHUNKS)
     )
     total: list[int] = []
     seen = 0
-    for counts, size in found:
-        # other bins are those of another reference
-        if counts is None or (total and len(counts) != len(total)) or seen >= rows:
+    for counts, size, measured_of in found:
+        if measured_of != version or counts is None or seen >= RECENT_ROWS or (total and len(counts) != len(total)):
             break
         total = [before + more for before, more in zip(total or [0] * len(counts), counts, strict=True)]
         seen += size

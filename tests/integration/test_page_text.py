@@ -92,6 +92,17 @@ class TestText:
             ):
                 assert said in page, said
 
+    async def test_rows_of_the_version_before_are_not_held_against_this_one(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (server, store):
+            assert "new: 0% → 20%" in (await fetch(server, "/models/loans"))[1]
+            async with store.begin() as connection:
+                await connection.execute(
+                    update(tables.models).where(tables.models.c.model == "loans").values(version="4")
+                )
+            _, page = await fetch(server, "/models/loans")
+            assert "new: 0% → 20%" not in page
+            assert "shows with the first rows of this version" in page
+
     async def test_a_model_that_is_not_there_is_a_page_that_names_one_that_is(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (server, _):
             status, page = await fetch(server, "/models/loan")

@@ -102,7 +102,7 @@
       axes: [
         { stroke: tint.soft, font, grid: none, ticks: none, size: 28, space: 80, values: (_, rows) => {
           const first = chart.points[0]?.ts, last = chart.points.at(-1)?.ts;
-          return rows.map((row) => (last > first ? time(timeAt(chart.points, row), last - first) : number(row)));
+          return rows.map((row) => (row < chart.points[0]?.row ? "" : last > first ? time(timeAt(chart.points, row), last - first) : number(row)));
         } },
         { stroke: tint.soft, font, grid, ticks: none, size: 54, space: 36, values: (_, values) => values.map((value) => (metric === "accuracy" ? `${+(100 * value).toFixed(1)}%` : number(value))) },
       ],
