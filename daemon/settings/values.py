@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from daemon import cron
+
 
 @dataclass(frozen=True)
 class Accepts:
@@ -121,9 +123,7 @@ def _arguments(value: Any) -> Any:
 
 
 def _cron(value: str) -> str:
-    from apscheduler.triggers.cron import CronTrigger
-
-    CronTrigger.from_crontab(value, timezone="UTC")
+    cron.parse(value)
     return value
 
 
