@@ -77,6 +77,15 @@ def change_row(alarm: RowMapping) -> int:
     return row
 
 
+def labels_when_raised(alarm: RowMapping) -> int | None:
+    """How many labels had come in all when the alarm was raised; None where its stream has none.
+
+    The store's own count is that at the end of the checkpoint, which may hold thousands of labels more.
+    """
+    evidence: dict[str, Any] = alarm["evidence"]
+    return evidence.get("joined")
+
+
 def labels_since_change(alarm: RowMapping) -> int:
     """How many labels had come since the change when the alarm was raised, as its detector has counted them.
 
