@@ -51,9 +51,10 @@ def compose_news(
     said += [f"and {len(alarms) - MOST_NAMES} more alarms"] if len(alarms) > MOST_NAMES else []
     said += [] if brief.is_open else ["over"]
     tone = _tone(brief) if alarms or not brief.is_open or any(note.kind in LOUD for note in notes) else Tone.NEWS
-    state = Section("How things stand", (Item(standing(brief)),))
-    link = _link(page_url, brief.model)
-    return Message(tone, brief.model, "; ".join(said) or standing(brief), (state,), link)
+    summary = "; ".join(said) or f"{standing(brief)}{_doing(brief)}"
+    stands = f"{standing(brief)}{'' if notes else _doing(brief)}"
+    sections = (Section("How things stand", (Item(stands),)),) if brief.is_open and said else ()
+    return Message(tone, brief.model, summary, sections, _link(page_url, brief.model))
 
 
 def compose_detail(alarms: Sequence[Alarm], notes: Sequence[Note], brief: Briefing) -> Message:
@@ -74,13 +75,16 @@ def compose_alone(model: str, notes: Sequence[Note], page_url: str | None = None
 
 
 def standing(brief: Briefing) -> str:
-    """How things stand, in a line: what is open and what is being done."""
-    doing = f"; {brief.notes[-1]}" if brief.notes else ""
+    """How things stand, in a line."""
     if not brief.is_open:
-        return f"over{doing}"
+        return "over"
     what = ", ".join(dict.fromkeys(lead.what for lead in _leads(brief)))
     number = f"{brief.open_count} alarms" if brief.open_count != 1 else "1 alarm"
-    return f"{number} open: {what}{doing}" if what else f"no alarm is open{doing}"
+    return f"{number} open: {what}" if what else "no alarm is open"
+
+
+def _doing(brief: Briefing) -> str:
+    return f"; {brief.notes[-1]}" if brief.notes else ""
 
 
 def _leads(brief: Briefing) -> list[Alarm]:

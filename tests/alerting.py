@@ -8,8 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from slack_server import Carried, SlackServer
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from daemon import incidents
 from daemon.dispatch import Dispatcher
@@ -111,7 +112,7 @@ class Traced(Dispatcher):
 class World:
     """A daemon's alerting over a store in a file, and the Slack that it talks to."""
 
-    path: Path
+    url: str
     server: SlackServer
     clock: FakeClock
     name: str
@@ -140,7 +141,7 @@ class World:
     async def restart(self) -> None:
         """The process is gone with all that it had in memory, and another one starts."""
         await self.store.close()
-        self.store = open_store(sqlite_url(self.path))
+        self.store = open_store(self.url)
         self.start()
 
     async def alarm(self, signal: str = "error", kind: str = "concept", model: str = "loans", **values: Any) -> int:
@@ -201,6 +202,11 @@ class World:
                 return
             self.clock.advance(pause)
 
+    async def skip(self, seconds: float) -> None:
+        """Let time pass in which the dispatcher gets to work only at the end."""
+        self.clock.advance(seconds - 40)
+        await self.pass_time(40)
+
     async def outbox(self) -> list[dict[str, Any]]:
         """Its rows, oldest first."""
         async with self.store.read() as connection:
@@ -233,15 +239,30 @@ async def _empty_store(path: Path) -> bytes:
 
 
 @asynccontextmanager
-async def world(folder: Path, name: str) -> AsyncIterator[World]:
-    """A world whose tables are made and whose Slack answers."""
+async def world(folder: Path, name: str, url: str | None = None) -> AsyncIterator[World]:
+    """A world whose tables are made and whose Slack answers; ``url`` is a database to empty, instead of a new file."""
     clock = FakeClock()
-    path = folder / "store.db"
-    path.write_bytes(await _empty_store(folder / "empty.db"))
-    store = open_store(sqlite_url(path))
-    async with SlackServer(now=clock.monotonic) as server:
-        one = World(path, server, clock, name, store)
-        try:
-            yield one
-        finally:
-            await one.store.close()
+    if url is None:
+        path = folder / "store.db"
+        path.write_bytes(await _empty_store(folder / "empty.db"))
+        url = sqlite_url(path)
+    else:
+        await _empty_database(url)
+    with pytest.MonkeyPatch.context() as patch:
+        for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            patch.delenv(proxy, raising=False)
+        async with SlackServer(now=clock.monotonic) as server:
+            one = World(url, server, clock, name, open_store(url))
+            try:
+                yield one
+            finally:
+                await one.store.close()
+
+
+async def _empty_database(url: str) -> None:
+    store = open_store(url)
+    async with store.begin() as connection:
+        await connection.execute(text("drop schema public cascade"))
+        await connection.execute(text("create schema public"))
+        await connection.run_sync(tables.metadata.create_all)
+    await store.close()

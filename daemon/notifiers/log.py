@@ -12,10 +12,7 @@ log = get_logger("daemon.alerts")
 
 
 class LogNotifier:
-    """Writes each message to the log: its headline, then the rest as a block of lines below it.
-
-    A record a line, because the log escapes what would end one.
-    """
+    """Writes each message as one record of the log: its headline, and the rest as a block of lines below it."""
 
     name = "log"
     threads = False
@@ -24,8 +21,9 @@ class LogNotifier:
     async def send(self, delivery: Delivery) -> Outcome:
         """Write it. The log takes everything."""
         write = log.warning if delivery.message.tone in _LOUD else log.info
-        for line in plain(delivery.message, maybe_sent=delivery.maybe_sent).splitlines():
-            write(line)
+        headline, *block = plain(delivery.message, maybe_sent=delivery.maybe_sent).splitlines()
+        # "stack" is what the log calls the lines that stand below an event; elsewhere it lets no line end
+        write(headline, **({"stack": "\n".join(block)} if block else {}))
         return Sent()
 
     async def close(self) -> None:

@@ -134,9 +134,9 @@ async def test_a_silence_keeps_quiet_and_what_still_holds_is_said_when_it_ends(e
     gone = await either.alarm("feature:age", "drift")
     await either.alarm("feature:income", "drift")
     await either.note(NoteKind.RETRAIN_REFUSED, reason="cooldown")
-    await either.pass_time(HOUR / 2)
+    await either.skip(HOUR / 2)
     await either.close_alarms(gone)
-    await either.pass_time(HOUR / 2 - 30)
+    await either.skip(HOUR / 2 - 30)
     assert either.said() == []
     assert {row["error"] for row in await either.outbox()} == {"silenced", "nothing_said"}
     await either.pass_time(60)
@@ -153,7 +153,7 @@ async def test_what_was_done_under_a_silence_is_said_after_it(either: World) -> 
         await silences.silence(connection, "loans", None, until=now + HOUR, by="ann", reason="", now=now)
     before = len(either.said())
     await either.note(NoteKind.RETRAIN_STARTED, rows=1240)
-    await either.pass_time(HOUR - 30)
+    await either.skip(HOUR - 30)
     assert len(either.said()) == before
     await either.pass_time(60)
     assert "retraining with 1,240 labelled rows" in either.said()[before]
@@ -198,7 +198,7 @@ async def test_an_incident_that_was_never_said_ends_without_a_word(either: World
     await either.alarm()
     await either.note(NoteKind.RETRAIN_STARTED, rows=5)
     assert await either.close_alarms()
-    await either.pass_time(2 * HOUR)
+    await either.skip(2 * HOUR)
     assert either.said() == []
     assert "over" in [row["error"] for row in await either.outbox()]
     assert (await either.incident())["headline"].startswith("loans: over")
@@ -214,9 +214,9 @@ async def test_the_end_is_said_after_the_silence_in_which_it_came(either: World)
     before = len(either.said())
     await either.note(NoteKind.PROMOTED, version="4")
     await either.close_alarms()
-    await either.pass_time(HOUR / 2)
+    await either.skip(HOUR / 2)
     assert len(either.said()) == before
-    await either.pass_time(HOUR)
+    await either.skip(HOUR)
     assert "over" in either.server.requests[before].text
     assert "version 4 is in service" in either.server.requests[before].all_text()
 

@@ -1,6 +1,8 @@
 """Whatever happens, in whatever order: in the end each incident's last message is true, and repeats are marked."""
 
 import asyncio
+import importlib.util
+import os
 import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alerting import Killed, World, world
+from alerting import SLACK, Killed, World, world
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -25,23 +27,24 @@ from daemon.notifiers.message import REPEAT_NOTICE
 from daemon.stores import tables
 from daemon.wording import compose, standing
 
+POSTGRESQL = "DRIFTD_TEST_POSTGRESQL_URL"
 MODELS = st.sampled_from(["loans", "churn"])
 SIGNALS = st.sampled_from(["error", "feature:age", "feature:income", "prediction"])
 KINDS = st.sampled_from(["drift", "concept", "quality"])
-SECTIONS = ("What is wrong", "What was wrong", "What moved", "How things stand")
 
 
 class Machine(RuleBasedStateMachine):
     """One store and one Slack, through alarms, notes, silences, faults and deaths."""
 
     name = ""
+    url: str | None = None
 
     @initialize()
     def begin(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.world: World = self.do(self.stack.enter_async_context(world(folder, self.name)))
+        self.world: World = self.do(self.stack.enter_async_context(world(folder, self.name, self.url)))
 
     def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -147,9 +150,9 @@ class Machine(RuleBasedStateMachine):
                 alarm, briefs[row["incident"]].alarms if row["incident"] in told else ()
             ):
                 assert alarm.id in said, "an open alarm that nothing holds back was never said"
-        last = {brief.model: brief for brief in briefs.values()}
+        of_incident = {row["id"]: row["incident"] for row in rows}
         for brief in briefs.values():
-            self.check_last_words(brief, is_last=last[brief.model] is brief)
+            self.check_last_words(brief, [one for row, one in self.world.trail if of_incident[row] == brief.id])
 
     def check_repeats(self) -> None:
         posts: dict[int, list[Carried]] = {}
@@ -159,25 +162,18 @@ class Machine(RuleBasedStateMachine):
         for carried in posts.values():
             assert all(REPEAT_NOTICE in one.all_text() for one in carried[1:]), "said twice and not marked"
 
-    def check_last_words(self, brief: Briefing, *, is_last: bool) -> None:
+    def check_last_words(self, brief: Briefing, carried: list[Carried]) -> None:
         """The last that was said of an incident is what the store says of it."""
+        whole = fallback(compose(brief))
         if self.name == "slack_bot":
             assert brief.ref is not None
             (top,) = [message for message in self.world.server.messages if message.ts == brief.ref.ts]
-            assert top.text.removesuffix(f" ({REPEAT_NOTICE})") == fallback(compose(brief))
-        elif is_last:
-            mine = [one for one in self.world.server.requests if one.text.startswith(brief.model)]
-            words = [one for one in mine if any(title in one.all_text() for title in SECTIONS)][-1]
-            whole = words.text.removesuffix(f" ({REPEAT_NOTICE})") == fallback(compose(brief))
-            assert whole or escape(standing(brief)) in words.all_text()
-
-
-class BotMachine(Machine):
-    name = "slack_bot"
-
-
-class WebhookMachine(Machine):
-    name = "slack_webhook"
+            assert top.text.removesuffix(f" ({REPEAT_NOTICE})") == whole
+            return
+        words = carried[-1].all_text()
+        if carried[-1].text.removesuffix(f" ({REPEAT_NOTICE})") != whole:
+            assert escape(standing(brief)) in words
+            assert not brief.notes or escape(str(brief.notes[-1])) in words
 
 
 FEW = settings(
@@ -187,6 +183,17 @@ FEW = settings(
 )
 
 
-@pytest.mark.parametrize("machine", [BotMachine, WebhookMachine])
-def test_whatever_happens(machine: type[Machine]) -> None:
-    run_state_machine_as_test(machine, settings=FEW)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("notifier", SLACK)
+def test_whatever_happens(notifier: str, database: str) -> None:
+    if database == "postgresql":
+        if importlib.util.find_spec("asyncpg") is None:
+            pytest.skip("PostgreSQL: asyncpg is not installed")
+        if POSTGRESQL not in os.environ:
+            pytest.skip(f"PostgreSQL: {POSTGRESQL} names no empty database to test on")
+
+    class Here(Machine):
+        name = notifier
+        url = os.environ[POSTGRESQL] if database == "postgresql" else None
+
+    run_state_machine_as_test(Here, settings=FEW)
