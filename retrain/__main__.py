@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 EX_USAGE: Final = 64
 EX_NOINPUT: Final = 66
-MIB: Final = 1024 * 1024
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +70,7 @@ def _supervised(job: Job, folder: Path) -> "Result":
     """The result, whatever happens on the way to it."""
     from retrain.base import Reason, RetrainError
     from retrain.result import RESULT_FILE, failed, write_result
-    from retrain.supervision import Interrupted, interruptible, limit_memory
+    from retrain.supervision import Interrupted, interruptible
 
     def fail(reason: Reason, message: str, hint: str) -> "Result":
         return failed(RetrainError(reason, message, hint), job)
@@ -80,11 +79,13 @@ def _supervised(job: Job, folder: Path) -> "Result":
         if reason is Reason.TIMED_OUT:
             hint = "raise DRIFTD_RETRAIN__TIMEOUT_SECONDS, or train on fewer rows"
             return fail(reason, f"stopped after {job.limits.seconds:g} s", hint)
+        if reason is Reason.OUT_OF_MEMORY:
+            hint = "raise DRIFTD_RETRAIN__MEMORY_MB, or train on fewer rows"
+            return fail(reason, f"more than {job.limits.memory_mb} MiB of memory were needed", hint)
         return fail(reason, "stopped before it was done", "the daemon starts it again where that makes sense")
 
     with suppress(FileNotFoundError):
         (folder / RESULT_FILE).unlink()  # of an attempt before
-    limit_memory(job.limits)
     try:
         with interruptible(job.limits, lambda reason: write_result(folder, ended(reason))):
             from retrain.pipeline import run
@@ -95,8 +96,7 @@ def _supervised(job: Job, folder: Path) -> "Result":
     except RetrainError as error:
         return failed(error, job)
     except MemoryError:
-        hint = "raise DRIFTD_RETRAIN__MEMORY_MB, or train on fewer rows"
-        return fail(Reason.OUT_OF_MEMORY, f"more than {job.limits.memory_mb} MiB of memory were needed", hint)
+        return ended(Reason.OUT_OF_MEMORY)
     except Exception as error:  # whatever it is, the daemon is told
         logging.getLogger("retrain").exception("unexpected")
         return fail(Reason.UNEXPECTED, f"{type(error).__name__}: {error}", "the log of the retrain says where")

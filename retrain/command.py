@@ -3,12 +3,18 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from retrain.memory import MIB, group_private_bytes
+
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at the memory of a command."""
 GRACE_SECONDS: Final = 2.0
 """Time to end after SIGTERM, before SIGKILL."""
 LAST_LINES: Final = 12
@@ -17,11 +23,20 @@ KEPT_FROM_COMMANDS: Final = ("DRIFTD_", "CREDENTIALS_DIRECTORY")
 """Our settings hold tokens and the database's password; no command needs them."""
 
 
+class Ended(StrEnum):
+    """Who ended a command."""
+
+    ITSELF = "itself"
+    TIME = "time"
+    MEMORY = "memory"
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command ended. ``code`` is None where it ran out of time and was killed; negative: killed by a signal."""
+    """How a command ended. ``code`` is negative where a signal killed it."""
 
-    code: int | None
+    by: Ended
+    code: int
     log: str
     """The last lines that it wrote."""
 
@@ -30,14 +45,15 @@ def run(
     arguments: Sequence[str],
     *,
     environment: Mapping[str, str],
-    seconds: float | None,
     log: Path,
+    seconds: float | None = None,
+    memory_mb: int | None = None,
     directory: Path | None = None,
 ) -> Finished:
     """Run ``arguments`` in a process group of its own, output going to the file ``log``.
 
-    Whatever ends the wait, be it the limit of ``seconds`` or an exception, the whole group is ended with it. The limits
-    on memory are those of this process. Raises OSError where the command cannot be started.
+    Whatever ends the wait, be it the limit of ``seconds``, that of ``memory_mb`` for the whole group (on Linux), or an
+    exception, the whole group is ended with it. Raises OSError where the command cannot be started.
     """
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -50,11 +66,21 @@ def run(
             start_new_session=True,
         )
     with _ended(process):
-        try:
-            code: int | None = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            code = None
-    return Finished(code, last_lines(log))
+        by = _wait(process, seconds, memory_mb)
+    return Finished(by, process.returncode, last_lines(log))
+
+
+def _wait(process: "subprocess.Popen[bytes]", seconds: float | None, memory_mb: int | None) -> Ended:
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        left = LOOK_SECONDS if end is None else end - time.monotonic()
+        if left <= 0:
+            return Ended.TIME
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=min(left, LOOK_SECONDS))
+            return Ended.ITSELF
+        if memory_mb is not None and group_private_bytes(process.pid) > memory_mb * MIB:
+            return Ended.MEMORY
 
 
 def last_lines(log: Path) -> str:

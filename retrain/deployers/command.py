@@ -36,7 +36,7 @@ class CommandDeployer:
             except OSError as error:
                 message = f"cannot run {self._arguments[0]}: {error.strerror or error}"
                 raise DeployError(DeployReason.COMMAND_FAILED, message, "check DRIFTD_DEPLOY__COMMAND") from error
-        if done.code is None:
+        if done.by is command.Ended.TIME:
             message = f"{self._arguments[0]} took longer than {self._seconds:g} s and was killed\n{done.log}".rstrip()
             raise DeployError(DeployReason.TIMED_OUT, message, "raise DRIFTD_DEPLOY__TIMEOUT_SECONDS if it needs that")
         if done.code:

@@ -114,16 +114,19 @@ def _run(arguments: list[str], environment: dict[str, str], log: Path, job: Job)
     directory = None if job.trainer.directory is None else Path(job.trainer.directory)
     try:
         # the job's own limit of time ends this process, and with it the command
-        done = command.run(arguments, environment=environment, seconds=None, log=log, directory=directory)
+        done = command.run(
+            arguments, environment=environment, log=log, memory_mb=job.limits.memory_mb, directory=directory
+        )
     except OSError as error:
         message = f"cannot run {arguments[0]}: {error.strerror or error}"
         raise RetrainError(Reason.TRAINER_FAILED, message, "check DRIFTD_RETRAIN__COMMAND and __PYTHON") from error
+    if done.by is command.Ended.MEMORY or (done.code and "MemoryError" in done.log):
+        message = f"the training command needs more than {job.limits.memory_mb} MiB of memory\n{done.log}".rstrip()
+        hint = "raise DRIFTD_RETRAIN__MEMORY_MB, or train on fewer rows"
+        raise RetrainError(Reason.OUT_OF_MEMORY, message, hint)
     if done.code:
         how = f"exit code {done.code}" if done.code > 0 else f"killed by signal {-done.code}"
         message = f"the training command failed with {how}\n{done.log}".rstrip()
-        if "MemoryError" in done.log:
-            hint = f"raise DRIFTD_RETRAIN__MEMORY_MB above {job.limits.memory_mb}, or train on fewer rows"
-            raise RetrainError(Reason.OUT_OF_MEMORY, message, hint)
         raise RetrainError(Reason.TRAINER_FAILED, message, f"its whole output is in {log}")
 
 

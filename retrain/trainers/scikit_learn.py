@@ -35,6 +35,13 @@ class ScikitLearnTrainer:
 
     def train(self, job: Job, training: pa.Table, evaluation: pa.Table, output: Path, progress: Progress) -> Candidate:
         """See ``Trainer``."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        # on small data more threads than free cores wait for each other most of the time
+        with threadpool_limits(job.limits.threads):
+            return self._train(job, training, evaluation, output, progress)
+
+    def _train(self, job: Job, training: pa.Table, evaluation: pa.Table, output: Path, progress: Progress) -> Candidate:
         frame, later = _frame(training), _frame(evaluation)
         target = _target(training)
         if job.task != "regression" and len(np.unique(target)) == 1:
