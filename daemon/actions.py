@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from daemon import incidents, silences, versions
+from daemon import facts, incidents, silences, versions
 from daemon.dead_letters import resend
 from daemon.pipeline import Pipeline
 from daemon.policy import Action
@@ -90,8 +90,13 @@ class HandActions:
     async def acknowledge(self, model: str, alarm: int, *, by: str) -> Mapping[str, Any]:
         """Say that somebody has seen an alarm."""
         async with self._store.begin() as connection:
-            if not await incidents.acknowledge(connection, alarm, by, time.time()):
+            row = await facts.alarm_row(connection, alarm)
+            if row is None or row["model"] != model:
                 raise NoSuch(alarm)
+            if not await incidents.acknowledge(connection, alarm, by, time.time()):
+                who = row["acknowledged_by"]
+                reason = "is_closed" if who is None else "acknowledged"
+                raise Refused(reason, f"alarm {alarm} is closed" if who is None else f"{who} has acknowledged it")
         self._wake_dispatcher()
         return {"alarm": alarm, "by": by, "message": f"alarm {alarm} is acknowledged by {by}"}
 
@@ -106,16 +111,17 @@ class HandActions:
 
     async def resend(self, letters: Sequence[int] | None, *, by: str) -> Mapping[str, Any]:
         """Send dead letters through again."""
-        return {"resent": await resend(self._store, self._append, letters, time.time())}
+        resent = await resend(self._store, self._append, letters, time.time())
+        if letters is not None and resent < len(set(letters)):
+            raise NoSuch(letters)
+        return {"resent": resent}
 
     async def set_reference(
         self, model: str, task: str | None, references: Mapping[Stream, Reference], *, by: str
     ) -> Mapping[str, Any]:
         """Let a model be compared with the references given from now on."""
         given = dict(references)
-        await self._pipeline.change(
-            model, lambda monitor: give(monitor, None if task is None else Task(task), given)
-        )
+        await self._pipeline.change(model, lambda monitor: give(monitor, None if task is None else Task(task), given))
         rows = {stream.value: reference.rows for stream, reference in given.items()}
         said = ", ".join(f"{stream} of {count:,} rows" for stream, count in rows.items())
         return {"model": model, "streams": rows, "message": f"{model} has a reference: {said}"}

@@ -8,41 +8,46 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
-from daemon import event, incidents
+from daemon import dead_letters, event, incidents
 from daemon.actions import HandActions
 from daemon.adoption import Adoption
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.client import TOKEN_FILE
 from daemon.dispatch import Dispatcher
+from daemon.event_rules import EventLimits
+from daemon.housekeeping import Housekeeping, Keep
 from daemon.job_folder import Places
 from daemon.logs import get_logger
-from daemon.metrics import Metrics
+from daemon.measuring import measure
+from daemon.metrics import BATCH_SECONDS, BATCHES, Metrics
 from daemon.monitors import make_monitor, rules_of
 from daemon.notifiers.registry import choose
 from daemon.pipeline import Pipeline
 from daemon.recipe import Recipe
 from daemon.respond import Responder
 from daemon.retrains import Retrains
+from daemon.schedule import Entry, Schedule, retrains
 from daemon.service_manager import ServiceManager
 from daemon.settings import Settings
 from daemon.stores.engine import StoreError, open_store
 from daemon.stores.migrate import upgrade
 from daemon.stream import StreamService, build
-from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TopicPartition, TransportOptions
+from daemon.transports.base import BacklogLimits, Batch, FetchLimits, Retention, TopicPartition, TransportOptions
 from daemon.transports.errors import CannotOpen
 from daemon.transports.registry import make_transport
 from daemon.triggers import Triggers
 from daemon.volume import Volume
 from daemon.web import app as web
 from daemon.web.context import Access, Context, Limits
-from daemon.web.server import CannotListen, serve as listen
+from daemon.web.server import CannotListen
+from daemon.web.server import serve as listen
 
-MEBIBYTE = 1 << 20
+KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 DAY_SECONDS = 86_400.0
 HOUSEKEEPING_SECONDS = 10.0
+HOUSEKEEPING_TIMES = "17 3 * * *"
 
 log = get_logger("daemon")
 
@@ -67,7 +72,11 @@ class Daemon:
         self.manager = ServiceManager()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
+        self._ready = False
+        self.stream: StreamService | None = None
         self.local_token = secrets.token_urlsafe(32)
+        limits = settings.limits
+        self.limits = EventLimits(limits.event_kb * KIBIBYTE, limits.features, limits.text_chars)
 
     @classmethod
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
@@ -100,6 +109,8 @@ class Daemon:
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
         stack.push_async_callback(self.pipeline.flush)
+        # before the first request: what the log holds is told apart from what has been processed
+        await self.transport.continue_from(await self.pipeline.offsets())
         # retrains, once there is a pipeline to go by their results
         self.retrainer = self._make_retrainer()
         self._run(stack, self.retrainer.run(), "retrains", self.retrainer.stop)
@@ -120,6 +131,9 @@ class Daemon:
         await self.stream.start()
         for name, work in (("checkpoints", self.pipeline.run()), ("housekeeping", self._keep_house())):
             self._run(stack, work, name)
+        self.schedule = self._make_schedule()
+        self._run(stack, self.schedule.run(), "schedule", self.schedule.stop)
+        self._ready = True
         self.manager.ready(f"serving {self.server.url}")
         log.info("ready", page=self.server.url, data=str(settings.data_dir.absolute()))
 
@@ -128,6 +142,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        assert self.stream is not None  # noqa: S101 (start has made it)
         ended = asyncio.create_task(self.stream.join(), name="stream")
         stopped = asyncio.create_task(self._stop.wait(), name="signal")
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,6 +150,7 @@ class Daemon:
             one.cancel()
         self.manager.stopping()
         failure = self._failure or self.stream.failure
+        self._ready = False
         if failure is not None:
             log.error("ends, so that it is started again", error=str(failure), exc_info=failure)
             return os.EX_SOFTWARE
@@ -160,7 +176,10 @@ class Daemon:
 
     def _make_triggers(self) -> Triggers:
         return Triggers(
-            lambda model: rules_of(self.settings.model(model)), note=incidents.note, wake=self._wake_retrainer
+            lambda model: rules_of(self.settings.model(model)),
+            note=incidents.note,
+            wake=self._wake_retrainer,
+            metrics=self.metrics,
         )
 
     def _wake_retrainer(self) -> None:
@@ -177,23 +196,38 @@ class Daemon:
             metrics=self.metrics,
         )
 
+    def _make_schedule(self) -> Schedule:
+        settings = self.settings
+        every = [settings, *settings.models.values()]
+        crons = [one.retrain.cron for one in every if one.retrain.cron is not None]
+        house = Housekeeping(
+            self.store,
+            Places.below(settings.data_dir),
+            lambda model: Keep(settings.model(model).signal_days, settings.model(model).archive.days),
+            self.archive.expire,
+        )
+        entries = retrains(crons, lambda model: settings.model(model).retrain.cron, self.triggers)
+        entries.append(Entry(name="housekeeping", times=HOUSEKEEPING_TIMES, after=house))
+        return Schedule(self.store, entries, zone=settings.timezone)
+
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings
         self.responder = Responder(self.triggers, lambda model: settings.model(model).alerts.group_seconds)
         return Pipeline(
             self.store,
             self.archive,
-            lambda model: make_monitor(model, settings.model(model), most_features=settings.limits.features),
+            lambda model: make_monitor(model, settings.model(model), self.limits),
             self.responder,
             clock=time.time,
             checkpoint_seconds=settings.pipeline.checkpoint_ms / 1000,
             most_models=settings.limits.models,
+            limits=self.limits,
             committed=self._committed,
         )
 
     def _make_stream(self) -> StreamService:
         limits = FetchLimits(records=self.settings.pipeline.batch_events)
-        return build(self.transport, self.settings.topics, self.pipeline.offsets, self.pipeline.process, limits=limits)
+        return build(self.transport, self.settings.topics, self.pipeline.offsets, self._process, limits=limits)
 
     def _context(self) -> Context:
         settings = self.settings
@@ -201,7 +235,7 @@ class Daemon:
         return Context(
             store=self.store,
             append=self._append,
-            check=event.check,
+            check=lambda body: event.check(body, self.limits),
             actions=self.actions,
             metrics=self.metrics,
             access=Access(
@@ -216,10 +250,17 @@ class Daemon:
             mode=settings.mode,
             min_effect=lambda model: settings.model(model).min_effect,
             reference_rows=lambda model: settings.model(model).reference_rows,
-            lag=lambda: self.stream.lag(),
-            not_ready=lambda: None,
+            lag=lambda: 0 if self.stream is None else self.stream.lag(),
+            not_ready=lambda: None if self._ready else "the daemon is starting",
+            not_alive=self._not_alive,
             stopping=self._stop.is_set,
         )
+
+    async def _process(self, batch: Batch) -> None:
+        began = time.perf_counter()
+        await self.pipeline.process(batch)
+        self.metrics.add(BATCHES)
+        self.metrics.observe(BATCH_SECONDS, time.perf_counter() - began)
 
     async def _append_to_first(self, value: bytes, events: int) -> int:
         return await self._append(self.settings.topics[0], value, events)
@@ -231,6 +272,7 @@ class Daemon:
         for target in snapshot.offsets:
             await self.transport.processed(target, offsets[target])
         self.volume.heard(one.monitor for one in snapshot.monitors)
+        measure(self.metrics, snapshot, time.time())
         if any(one.findings.verdicts for one in snapshot.monitors):
             self.dispatcher.wake()
 
@@ -242,12 +284,28 @@ class Daemon:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             await self._listen_for_silence()
             await self.archive.compact(settings.archive.file_rows)
+            await dead_letters.trim(
+                self.store,
+                most_events=settings.dead_letters.max_events,
+                most_bytes=settings.dead_letters.max_mb * MEBIBYTE,
+                days=settings.dead_letters.days,
+                now=time.time(),
+            )
             await self.transport.trim(await self.pipeline.offsets(), now=time.time())
-            stalled = self.stream.seconds_since_progress(time.monotonic())
-            if self.stream.lag() and stalled > settings.pipeline.stall_seconds:
-                self._fail(RuntimeError(f"no progress for {stalled:.0f} s with events waiting"))
+            stalled = self._not_alive()
+            if stalled is not None:
+                self._fail(RuntimeError(stalled))
                 return
             self.manager.alive()
+
+    def _not_alive(self) -> str | None:
+        """What stands still though there is work, if anything does."""
+        if self.stream is None:
+            return None
+        stalled = self.stream.seconds_since_progress(time.monotonic())
+        if self.stream.lag() and stalled > self.settings.pipeline.stall_seconds:
+            return f"no progress for {stalled:.0f} s with events waiting"
+        return None
 
     async def _listen_for_silence(self) -> None:
         now = time.time()
@@ -304,7 +362,7 @@ async def _end(task: "asyncio.Future[None]", stop: Callable[[], Awaitable[None] 
 def _transport_options(settings: Settings) -> TransportOptions:
     return TransportOptions(
         settings.data_dir.absolute(),
-        BacklogLimits(events=settings.limits.backlog_events),
+        BacklogLimits(events=settings.limits.backlog_events, size=settings.limits.backlog_mb * MEBIBYTE),
         Retention(settings.event_log.retention_mb * MEBIBYTE, settings.event_log.retention_days * DAY_SECONDS),
     )
 

@@ -54,14 +54,11 @@ BATCHES = Metric("driftd_batches_total", Kind.COUNTER, "Batches processed.")
 BATCH_SECONDS = Metric(
     "driftd_batch_seconds", Kind.HISTOGRAM, "Time that a batch took, from bytes to verdicts.", buckets=_BATCH_SECONDS
 )
-CHECKPOINT_SECONDS = Metric(
-    "driftd_checkpoint_seconds", Kind.HISTOGRAM, "Time to store a checkpoint.", buckets=_BATCH_SECONDS
-)
 LAG = Metric("driftd_lag_events", Kind.GAUGE, "Events in the log that are not processed yet.")
 LAST_CHECKPOINT = Metric(
     "driftd_last_checkpoint_timestamp_seconds", Kind.GAUGE, "When state was stored last, epoch seconds."
 )
-WAITING = Metric("driftd_waiting_predictions", Kind.GAUGE, "Predictions that wait for their label.", ("model",))
+WAITING = Metric("driftd_waiting_labels", Kind.GAUGE, "Labels that wait for their prediction.", ("model",))
 ALARMS = Metric("driftd_alarms_total", Kind.COUNTER, "Alarms raised.", ("model", "kind"))
 OPEN_ALARMS = Metric("driftd_open_alarms", Kind.GAUGE, "Alarms that are open.", ("model",))
 DECISIONS = Metric("driftd_decisions_total", Kind.COUNTER, "What was decided on alarms, and why.", ("action", "reason"))
@@ -90,7 +87,6 @@ TABLE: Final = (
     INGESTED,
     BATCHES,
     BATCH_SECONDS,
-    CHECKPOINT_SECONDS,
     LAG,
     LAST_CHECKPOINT,
     WAITING,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from daemon.event_rules import EventLimits
 from daemon.monitor import Monitor, MonitorOptions
 from daemon.policy import Rules
 from daemon.settings import ModelSettings
@@ -13,11 +14,12 @@ from detectors.columns import Stream
 from detectors.reference import Reference
 from detectors.registry import DEFAULT, DETECTORS, Options
 
+DEFAULT_LIMITS = EventLimits()
 SHARES = {Stream.FEATURES: 1 / 3, Stream.PREDICTION: 1 / 3, Stream.OUTCOME: 1 / 3}
 """How a model's budget of false alarms is split: false alarms of its streams add up, so their shares add up to 1."""
 
 
-def make_monitor(model: str, settings: ModelSettings, *, most_features: int = 2_000) -> Monitor:
+def make_monitor(model: str, settings: ModelSettings, limits: EventLimits = DEFAULT_LIMITS) -> Monitor:
     """The monitor of ``model``."""
     options = MonitorOptions(
         reference_rows=settings.reference_rows,
@@ -27,7 +29,8 @@ def make_monitor(model: str, settings: ModelSettings, *, most_features: int = 2_
         task=None if settings.task is ChosenTask.AUTO else Task(settings.task.value),
         features=None if settings.features is None else frozenset(settings.features),
         exclude=frozenset(settings.exclude or ()),
-        most_features=most_features,
+        most_features=limits.features,
+        limits=limits,
     )
 
     names = detector_names(settings)

@@ -16,6 +16,7 @@ from daemon import facts, jobs, patience, versions
 from daemon.facts import Asked
 from daemon.jobs import Job
 from daemon.logs import get_logger
+from daemon.metrics import DECISIONS, Metrics
 from daemon.notes import NoteKind
 from daemon.patience import Patience, Plan, Waiting
 from daemon.policy import Action, Decision, Rules, Trigger, decide, refits_due
@@ -43,10 +44,18 @@ class Answer:
 class Triggers:
     """Everything that can lead to a retrain. ``wake`` is called when there is work for the runner of retrains."""
 
-    def __init__(self, rules: Callable[[str], Rules], *, note: Note, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        rules: Callable[[str], Rules],
+        *,
+        note: Note,
+        wake: Callable[[], None],
+        metrics: Metrics | None = None,
+    ) -> None:
         self._rules = rules
         self._note = note
         self._wake = wake
+        self._metrics = metrics
 
     async def alarm(self, connection: AsyncConnection, model: str, alarm: int, now: float) -> Answer:
         """Decide on an alarm that has just been raised. Raises LookupError where there is none of that number."""
@@ -242,6 +251,8 @@ class Triggers:
         values = {"model": model, "at": now, "row": row, "alarm": alarm, "action": decision.action}
         values |= {"reason": decision.reason, "detail": {**asked, **decision.detail}}
         await connection.execute(insert(decisions).values(values))
+        if self._metrics is not None:
+            self._metrics.add(DECISIONS, 1, decision.action, decision.reason)
         log.info("decided", model=model, trigger=trigger, action=decision.action, reason=decision.reason)
         return True
 

@@ -104,4 +104,3 @@ class Volume:
         """Go on from ``state``."""
         for model, signal, last, longest, raised in state:
             self._silences[model, signal] = Silence(last, longest, raised)
-

@@ -121,7 +121,7 @@ def _trainer(settings: Settings) -> Finding:
 
 
 def _daemon(settings: Settings) -> Finding:
-    client = Client(f"http://{settings.http_host}:{settings.http_port}")
+    client = Client(settings.local_url)
     ask: Callable[[], object] = lambda: client.get("readyz")  # noqa: E731 (named for what it does)
     try:
         ask()

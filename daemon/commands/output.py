@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from daemon.choices import CHOICES
 from daemon.client import Client, NoAnswer, Refused, local_token
-from daemon.settings import Settings, SettingsError, load
+from daemon.settings import Settings, SettingsError, check_choices, load
 
 
 class Failure(click.ClickException):
@@ -28,9 +29,11 @@ class Failure(click.ClickException):
 def settings() -> Settings:
     """The settings of the environment; exit 78 where they are wrong."""
     try:
-        return load(os.environ)
+        found = load(os.environ)
+        check_choices(found, CHOICES)
     except SettingsError as error:
         raise Failure(str(error), os.EX_CONFIG) from None
+    return found
 
 
 def client() -> Client:
@@ -38,9 +41,7 @@ def client() -> Client:
     found = settings()
     token = found.api_token.get_secret_value() if found.api_token else local_token(found.data_dir)
     ingest = found.ingest_token.get_secret_value() if found.ingest_token else None
-    host = "127.0.0.1" if found.http_host in ("0.0.0.0", "::") else found.http_host  # noqa: S104 (asked, not bound)
-    host = f"[{host}]" if ":" in host else host
-    return Client(f"http://{host}:{found.http_port}", token, ingest)
+    return Client(found.local_url, token, ingest)
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:

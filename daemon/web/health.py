@@ -6,6 +6,7 @@ from aiohttp import web
 
 from daemon import metrics
 from daemon.web.context import CONTEXT
+from daemon.web.status import statuses
 from daemon.web.problem import Problem, ProblemKind, answer
 
 
@@ -26,6 +27,11 @@ async def get_metrics(request: web.Request) -> web.Response:
     """Every metric, in the format that Accept asks for."""
     context = request.app[CONTEXT]
     context.metrics.set(metrics.LAG, context.lag())
+    async with context.store.read() as connection:
+        found = await statuses(connection)
+    for one in found:
+        context.metrics.set(metrics.OPEN_ALARMS, one["alarms"]["open"], one["model"])
+    context.metrics.set(metrics.RETRAINS_RUNNING, sum(one["retrains"]["running"] for one in found))
     body, content_type = context.metrics.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 

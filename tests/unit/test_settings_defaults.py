@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.event_rules import EventLimits
 from daemon.monitor import MonitorOptions
 from daemon.policy import Rules
 from daemon.settings import ModelSettings, Settings
@@ -47,6 +48,7 @@ def alike(value: object) -> object:
                 "max_waiting": MODEL.labels.max_waiting,
                 "most_features": Settings().limits.features,
                 "task": None,
+                "limits": EventLimits(),
             },
         ),
     ],
