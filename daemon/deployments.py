@@ -32,6 +32,7 @@ RETRY_SECONDS: Final = (5.0, 30.0, 120.0)
 HOPELESS: Final = frozenset({DeployReason.BAD_SETTING, DeployReason.TAMPERED})
 """Failures that no second try can mend."""
 ADOPT_SECONDS: Final = 5.0
+UNEXPECTED: Final = "unexpected"
 
 log = get_logger("daemon.deployments")
 T = TypeVar("T")
@@ -92,11 +93,17 @@ class Deployments:
         try:
             done = await self._use_deployer(version)
         except DeployError as error:
-            await self._failed(version, error)
+            await self._failed(version, error.reason, error.message, error.hint)
+            return True
+        except Exception as error:  # a mistake in a deployer must not end the daemon, again and again
+            log.exception("unexpected", model=version.model, version=version.version)
+            await self._failed(version, UNEXPECTED, f"{type(error).__name__}: {error}", "see the log")
             return True
         self._forget(key)
         now = self._clock()
         async with self._store.begin() as connection:
+            if not await _is_under_way(connection, version):
+                return True  # another process was faster, with the same version
             champion, former = await versions.deployed(connection, version.model, version.version, now)
             await self._say(connection, version, None if former is None else former.version, now)
             await settle(connection, version.model)
@@ -118,23 +125,25 @@ class Deployments:
             lambda: deploy(deployer, model=version.model, version=name, path=path, model_hash=evaluated)
         )
 
-    async def _failed(self, version: Version, error: DeployError) -> None:
+    async def _failed(self, version: Version, reason: str, message: str, hint: str) -> None:
         key = (version.model, version.version)
         tries = self._tries[key] = self._tries.get(key, 0) + 1
-        log.error("deployment failed", model=version.model, version=version.version, tries=tries, error=error.message)
-        if tries <= len(RETRY_SECONDS) and error.reason not in HOPELESS:
+        log.error("deployment failed", model=version.model, version=version.version, tries=tries, error=message)
+        if tries <= len(RETRY_SECONDS) and reason not in HOPELESS:
             self._not_before[key] = self._clock() + RETRY_SECONDS[tries - 1]
             return
         self._forget(key)
         what = "could not be brought back" if version.rolls_back else "could not be deployed"
-        because = f"{error.message} ({error.hint})" if error.hint else error.message
+        because = f"{message} ({hint})" if hint else message
         text = f"version {version.version} {what}: {because}"
         now = self._clock()
         async with self._store.begin() as connection:
+            if not await _is_under_way(connection, version):
+                return
             await versions.give_up(connection, version.model, version.version)
             fields = {"version": version.version, "text": because}
             await self._note(connection, version.model, NoteKind.DEPLOY_FAILED, fields, now)
-            values = {"model": version.model, "at": now, "action": "deploy_failed", "reason": error.reason}
+            values = {"model": version.model, "at": now, "action": "deploy_failed", "reason": reason}
             await connection.execute(insert(decisions).values({**values, "detail": {**fields, "by": version.by}}))
             again = f"see to it, then driftd promote {version.model} {version.version}"
             await settle(connection, version.model, held=f"{text}; {again}")
@@ -172,6 +181,11 @@ class Deployments:
     def _forget(self, key: tuple[str, str]) -> None:
         self._tries.pop(key, None)
         self._not_before.pop(key, None)
+
+
+async def _is_under_way(connection: AsyncConnection, version: Version) -> bool:
+    now = await versions.under_way(connection, version.model)
+    return now is not None and now.version == version.version
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -196,16 +196,6 @@ async def find_active(connection: AsyncConnection, model: str) -> Job | None:
     return None if row is None else _job(row)
 
 
-async def page(connection: AsyncConnection, model: str, limit: int, before: int | None = None) -> tuple[list[Job], int]:
-    """List jobs of a model, newest first, those older than ``before`` where given; and how many there are in all."""
-    query = select(jobs).where(jobs.c.model == model)
-    total = (await connection.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
-    if before is not None:
-        query = query.where(jobs.c.id < before)
-    rows = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).mappings().all()
-    return [_job(row) for row in rows], total
-
-
 async def spent(connection: AsyncConnection, model: str, now: float) -> tuple[tuple[float, ...], float | None]:
     """When the retrains that the budget counts were queued in the last day, and when the last retrain ended."""
     counted = select(jobs.c.created).where(

@@ -114,14 +114,13 @@ class Retrains:
     async def step(self) -> bool:
         """Do one queued retrain, if there is one."""
         await self._recover()
-        claimed = await self._claim()
-        if claimed is None:
+        job = await self._claim()
+        if job is None:
             return False
-        job, recipe = claimed, self._recipe(claimed.model)
         log.info("retrain started", model=job.model, job=job.id, version=job.version, attempt=job.attempts)
         try:
-            answer = await self._answer(job, recipe)
-            await self._conclude(job, recipe, answer)
+            recipe = self._recipe(job.model)
+            await self._conclude(job, recipe, await self._answer(job, recipe))
         except LeaseLost:
             log.warning("retrain taken over by another process", model=job.model, job=job.id)
         except Stopped:
@@ -167,6 +166,15 @@ class Retrains:
     # --- the child
 
     async def _answer(self, job: Job, recipe: Recipe) -> Answer:
+        try:
+            return await self._train(job, recipe)
+        except (LeaseLost, Stopped, DBAPIError):
+            raise
+        except Exception as error:  # a mistake in one model's retrain must not end the daemon
+            log.exception("unexpected", model=job.model, job=job.id)
+            return failed(Reason.UNEXPECTED, f"{type(error).__name__}: {error}", "see the log")
+
+    async def _train(self, job: Job, recipe: Recipe) -> Answer:
         folder = self._places.job(job.id)
         if job.attempts > 1 and (folder / RESULT_FILE).exists():
             left = read_answer(folder, job, 0, "")

@@ -7,7 +7,7 @@ promoted is what was evaluated. The database itself allows one champion and one 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, func, insert, select, update
+from sqlalchemy import RowMapping, Select, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.promotion import NotPossible, Step, Version, VersionReason, VersionState, moved, next_name
@@ -54,20 +54,6 @@ async def not_adopted(connection: AsyncConnection) -> list[Version]:
     """Champions whose references the pipeline has not taken over yet."""
     due = (versions.c.state == VersionState.CHAMPION) & versions.c.adopted.is_(None)
     return await _all(connection, select(versions).where(due))
-
-
-async def page(
-    connection: AsyncConnection, model: str, limit: int, before: tuple[float, str] | None = None
-) -> tuple[list[Version], int]:
-    """List versions, newest first, those before ``(created, version)`` where given; and how many there are in all."""
-    query = select(versions).where(versions.c.model == model)
-    total = (await connection.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
-    if before is not None:
-        created, name = before
-        earlier = (versions.c.created < created) | ((versions.c.created == created) & (versions.c.version < name))
-        query = query.where(earlier)
-    newest = query.order_by(versions.c.created.desc(), versions.c.version.desc()).limit(limit)
-    return await _all(connection, newest), total
 
 
 # --- changing

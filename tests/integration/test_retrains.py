@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from retrain_loop import NOW, Loop, running, scripted, starts
 from sqlalchemy import insert, update
 
 from daemon import retrains, versions
+from daemon.child import Child, Progress
 from daemon.jobs import Job, JobState
 from daemon.notes import NoteKind
 from daemon.outcome import standing
@@ -273,6 +273,64 @@ async def test_a_deployment_that_fails_is_tried_again_and_then_a_person_is_asked
         assert (model["version"], model["state"], model["held"]) == ("2", "watching", None)
 
 
+async def test_two_daemons_deploy_a_version_once(tmp_path: Path) -> None:
+    async with running(tmp_path, recipe(tmp_path, mode=Mode.RECOMMEND), command=scripted(tmp_path, "promote")) as loop:
+        await loop.ask()
+        await loop.until_idle()
+        async with loop.store.begin() as connection:
+            await versions.send(connection, "loans", "2", VersionReason.APPROVED, "ann")
+        first = loop.retrains.deployments
+        loop.restart()
+        await asyncio.gather(first.step(), loop.retrains.deployments.step())
+        model = await loop.model()
+        assert (model["version"], model["promotions"], model["state"]) == ("2", 1, "watching")
+        assert [kind for kind, _ in loop.notes].count(NoteKind.PROMOTED) == 1
+
+
+async def test_a_mistake_in_one_retrain_or_deployment_does_not_end_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object, **__: object) -> None:
+        raise TypeError("a mistake")
+
+    async with running(tmp_path, command=scripted(tmp_path, "promote")) as loop:
+        with monkeypatch.context() as patched:
+            patched.setattr(retrains, "prepare", mistaken)
+            job = await loop.ask()
+            await loop.until_idle()
+        assert (await loop.job(job.id)).error == "TypeError: a mistake (see the log)"
+        with monkeypatch.context() as patched:
+            patched.setattr("retrain.deployers.make_deployer", mistaken)
+            await loop.ask()
+            while (await loop.model())["state"] != "held":
+                await loop.until_idle()
+                loop.now += 200
+        assert (await loop.decided())[-1] == ("deploy_failed", "unexpected")
+
+
+async def test_whatever_a_training_leaves_behind_ends_with_it_and_no_secret_is_handed_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.child.LOOK_SECONDS", 0.1)
+    monkeypatch.setenv("DRIFTD_API_TOKEN", "hunter2")
+    child = await Child.start(("/bin/sh", "-c", "env >&2; sleep 60 & echo $! >$0/left"), tmp_path)
+    assert await child.follow(lambda _: None) == 0
+    await child.end()
+    assert "PATH=" in child.log_tail()
+    assert "hunter2" not in (tmp_path / "retrain.log").read_text()
+    await until(lambda: not runs(int((tmp_path / "left").read_text())))
+
+
+async def test_whatever_a_training_prints_only_progress_is_heard(tmp_path: Path) -> None:
+    said = """printf '%s\n' '{"stage": "train", "done": 0.25, "text": "x"}' 'no' '[]' '{"stage": 1}' '{"done": 1}'"""
+    endless = "head -c 300000 /dev/zero"
+    child = await Child.start(("/bin/sh", "-c", f"{said}; {endless}; echo; {said}"), tmp_path)
+    heard: list[Progress] = []
+    assert await child.follow(heard.append) == 0
+    await child.end()
+    assert heard == [Progress("train", 0.25, "x")] * 2
+
+
 @pytest.mark.parametrize("moment", [None, f"note {NoteKind.ROLLED_BACK}", "before adoption", "after adoption"])
 async def test_a_rollback_brings_the_version_before_back_whatever_crashes(tmp_path: Path, moment: str | None) -> None:
     async with running(tmp_path, command=scripted(tmp_path, "promote")) as loop:
@@ -373,7 +431,13 @@ async def fill_archive(loop: Loop, folder: Path) -> None:
 
 def alive(folder: Path, number: int) -> bool:
     """Whether the child of this start still runs."""
-    with suppress(ProcessLookupError):
-        os.kill(int((folder / "starts" / str(number)).read_text()), 0)
-        return True
-    return False
+    return runs(int((folder / "starts" / str(number)).read_text()))
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and does something."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # in a container nobody may collect the orphans

@@ -161,17 +161,6 @@ async def test_only_the_first_version_that_events_name_is_taken_for_the_one_in_s
         assert await served(connection) == ("1", 0, 0)
 
 
-async def test_pages_of_versions_go_back_in_time(store: Store) -> None:
-    async with store.begin() as connection:
-        await versions.ensure_external(connection, "loans", "1", NOW - 1)
-        for name in ("2", "3"):
-            await passed(connection, name, state=VersionState.REJECTED)
-        first, total = await versions.page(connection, "loans", 2)
-        rest, _ = await versions.page(connection, "loans", 2, before=(first[-1].created, first[-1].version))
-    assert total == 3
-    assert [one.version for one in first + rest] == ["3", "2", "1"]
-
-
 @pytest.mark.parametrize(
     ("facts", "state"),
     [
