@@ -39,7 +39,7 @@ class EventLimits:
 
     event_bytes: int = 1 << 20
     features: int = 2_000
-    text_chars: int = 256
+    text_chars: int = 4_096
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):

@@ -66,6 +66,8 @@ class LimitSettings(Group):
     """Largest single event, in KiB; a larger one is a dead letter."""
     features: Count = 2_000
     """Most features of an event; one with more is a dead letter."""
+    text_chars: Count = 4_096
+    """Longest text of a feature, a class or a name; an event with a longer one is a dead letter."""
     models: Count = 1_000
     """Most models; an event of a further one is a dead letter."""
     backlog_events: Count = 5_000_000
