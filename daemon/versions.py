@@ -130,7 +130,6 @@ async def send(connection: AsyncConnection, model: str, version: str, reason: Ve
     found = await _known(connection, model, version)
     if found.state is VersionState.CHAMPION:
         raise NotPossible("in_service", f"version {version} of {model} is in service already")
-    moved(found.state, Step.DEPLOY)
     other = await under_way(connection, model)
     if other is not None:
         raise NotPossible("already_running", f"version {other.version} of {model} is being deployed", "try again soon")
