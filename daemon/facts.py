@@ -59,6 +59,12 @@ async def joined(connection: AsyncConnection, model: str) -> int:
     return (await connection.execute(query)).scalar() or 0
 
 
+async def served(connection: AsyncConnection, model: str) -> int:
+    """How many labelled rows the version in service has answered, as far as they are counted."""
+    row = (await connection.execute(select(models.c.performance).where(models.c.model == model))).scalar()
+    return int(row["rows"]) if row else 0
+
+
 async def alarm_row(connection: AsyncConnection, alarm: int) -> RowMapping | None:
     """Read one alarm."""
     return (await connection.execute(select(alarms).where(alarms.c.id == alarm))).mappings().first()

@@ -61,5 +61,7 @@ def rules_of(settings: ModelSettings) -> Rules:
         budget_per_day=retrain.budget_per_day,
         minimum_labels=retrain.minimum_labels,
         refits=retrain.refits,
+        judged_share=settings.gate.evaluation_share,
+        judged_rows=settings.gate.minimum_rows,
         rollback=settings.watch.rollback,
     )

@@ -23,6 +23,8 @@ from daemon.settings import Mode
 from detectors.base import Kind
 
 DAY_SECONDS: Final = 86_400.0
+MOST_SERVED: Final = 2_000
+"""More labelled rows of the version in service are not counted."""
 BROKEN: Final = frozenset({Kind.QUALITY, Kind.VOLUME})
 """Kinds of alarm that say something of the data and nothing of the world."""
 ERRORS: Final = frozenset({Kind.CONCEPT, Kind.PERFORMANCE})
@@ -88,6 +90,10 @@ class Rules:
     minimum_labels: int = 500
     refits: int = 2
     """How often to train again as labels after a change double."""
+    judged_share: float = 0.3
+    """Share of the labels, the latest, by which a candidate is judged."""
+    judged_rows: int = 100
+    """And the least number of them."""
     rollback: bool = True
 
 
@@ -155,6 +161,11 @@ def decide(facts: Facts, rules: Rules) -> Decision:
         return Decision(Action.WAIT if patient else Action.REFUSE, *obstacle)
     reason = _DUE.get(facts.trigger, Reason.ERROR_ROSE if facts.kind in ERRORS else Reason.DATA_MOVED)
     return Decision(Action.RETRAIN, reason, {"labels": facts.labels})
+
+
+def can_be_judged(served: int, labels: int, rules: Rules) -> bool:
+    """Whether the version in service has answered enough of ``labels`` labelled rows to be compared on the latest."""
+    return served >= min(max(rules.judged_share * labels, rules.judged_rows), MOST_SERVED)
 
 
 def refits_due(used: int, labels: int, refits: int) -> int:

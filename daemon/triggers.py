@@ -19,7 +19,7 @@ from daemon.logs import get_logger
 from daemon.metrics import DECISIONS, Metrics
 from daemon.notes import NoteKind
 from daemon.patience import Patience, Plan, Waiting
-from daemon.policy import Action, Decision, Rules, Trigger, decide, refits_due
+from daemon.policy import Action, Decision, Rules, Trigger, can_be_judged, decide, refits_due
 from daemon.promotion import NotPossible, Version, VersionReason, VersionState
 from daemon.standing import settle
 from daemon.stores.tables import decisions
@@ -149,7 +149,7 @@ class Triggers:
             return None
         labels = await facts.joined(connection, model) - plan.joined
         due = refits_due(plan.used, labels, rules.refits)
-        if due <= plan.done:
+        if due <= plan.done or not can_be_judged(await facts.served(connection, model), labels, rules):
             return None
         needed = max(plan.used, 1) * 2**due
         found = await facts.gather(connection, model, Asked(trigger=Trigger.REFIT, labels=labels, needed=needed), now)

@@ -38,6 +38,7 @@ class Story:
         self.daemon = Daemon(folder, port)
         self.service: ModelService | None = None
         self._told: set[tuple[str, int]] = set()
+        self._act_number = 0
 
     def run(self) -> dict[str, Any]:
         """Tell it all. Raises NotClosed where the daemon did not do what it should."""
@@ -138,6 +139,7 @@ class Story:
         self._say(f"{time.monotonic() - self._started:6.1f} s  {text}", **style)
 
     def _act(self, text: str, phase: Phase, rate: int) -> None:
+        self._act_number += 1
         self._say("")
         self._tell(text, bold=True)
         self.events.append({"row": self._row(), "what": "phase", "text": phase.value})
@@ -165,7 +167,8 @@ class Story:
                 since = f"change began at row {alarm['change_row']:,}"
                 self._tell(f"alarm at row {alarm['row']:,}: {alarm['kind']} of {alarm['signal']}; {since}", fg="red")
         for one in self._items("decisions"):
-            if self._is_new("decision", one["id"]):
+            # what the same decision says of each of several alarms is told once
+            if self._is_new("decision", one["id"]) and self._is_new(f"{one['action']} {one['reason']}", self._act_number):
                 text = (one["detail"] or {}).get("text")
                 self._tell(f"decision: {one['action']}, {one['reason']}{f': {text}' if text else ''}", fg="yellow")
         for one in self._items("retrains"):
@@ -174,7 +177,9 @@ class Story:
                 self._tell(f"gate on version {one['version']}: {one['outcome']} ({reasons})", fg="magenta")
         for line in self.daemon.new_log_lines():
             if line.get("logger") == "daemon.alerts":
-                self._say(f"  slack │ {line.get('event', '')}", fg="blue")
+                self._say(f"  slack │ {line.get('event', '')}", fg="blue", bold=True)
+                for text in str(line.get("stack", "")).splitlines():
+                    self._say(f"        │ {text}", fg="blue")
 
     def _is_new(self, what: str, number: int) -> bool:
         new = (what, number) not in self._told

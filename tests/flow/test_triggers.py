@@ -31,9 +31,11 @@ class Desk:
     def wake(self) -> None:
         self.woken += 1
 
-    async def labels(self, joined: int) -> Decision | None:
-        """So many predictions have their label now."""
+    async def labels(self, joined: int, *, served: int = 2_000) -> Decision | None:
+        """So many predictions have their label now, ``served`` of them by the version in service."""
         async with self.loop.store.begin() as connection:
+            own = update(tables.models).where(tables.models.c.model == "loans")
+            await connection.execute(own.values(performance={"rows": served}))
             await upsert(connection, tables.counters, [{"model": "loans", "name": "joined", "value": joined}])
             answer = await self.triggers.reconsider(connection, "loans", self.loop.now)
         return None if answer is None else answer.decision
@@ -146,6 +148,16 @@ async def test_refits_follow_as_labels_double_whatever_the_gate_said(desk: Desk)
     assert await desk.queued() is None
     assert [job.trigger for job in (first, second, third)] == [Trigger.ALARM, Trigger.REFIT, Trigger.REFIT]
     assert {(job.alarm, job.since_row) for job in (first, second, third)} == {(alarm, 500)}
+
+
+async def test_a_refit_waits_until_the_version_in_service_can_be_compared(desk: Desk) -> None:
+    await desk.labels(800)
+    await desk.alarm(since=500)
+    await desk.ended("promote")
+    await desk.labels(1_300, served=299)  # of the 1,000 labels since the change, the latest 300 judge
+    assert await desk.queued() is None
+    await desk.labels(1_300, served=300)
+    assert await desk.queued() is not None
 
 
 async def test_refits_that_were_missed_are_made_once(desk: Desk) -> None:
