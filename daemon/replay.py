@@ -17,6 +17,7 @@ from daemon.monitor import Monitor
 from daemon.monitors import make_monitor
 from daemon.pipeline import Pipeline
 from daemon.rows import Labels, Rows
+from daemon.scores import RowScores
 from daemon.settings import Settings
 from daemon.stores import tables
 from daemon.stores.engine import open_store, sqlite_url
@@ -60,9 +61,9 @@ class Replay:
     ) -> None:
         self._settings = settings
         self._source = source
-        self._progress = progress or (lambda rows: None)
+        self._progress = progress or (lambda _rows: None)
         self._raised: list[tuple[str, Verdict]] = []
-        self._scored = scored
+        self._scorer = RowScores() if scored else None
         self._lines = 0
         self.result = Result()
         self.scores: list[Column] = []
@@ -154,10 +155,8 @@ class Replay:
         return pieces
 
     def _score(self, pipeline: Pipeline, piece: Table) -> None:
-        if self._scored:
-            from daemon.scores import score_rows
-
-            self.scores.append(score_rows(self._monitor(pipeline), piece))
+        if self._scorer is not None:
+            self.scores.append(self._scorer.of(self._monitor(pipeline), piece))
 
     def _monitor(self, pipeline: Pipeline) -> Monitor:
         model = self._source.model

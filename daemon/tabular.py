@@ -1,7 +1,7 @@
 """Files of history -> rows: CSV, CSV.gz and Parquet, one row an event, and NDJSON events."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +57,16 @@ def complete(layout: Layout, columns: Iterable[str]) -> Layout:
     for name in wanted:
         if name not in present:
             raise CannotRead(f"no column {name!r}; there are: {', '.join(present[:40])}")
-    found = {
-        part: next((name for name in names if name in present), None)
-        for part, names in USUAL_NAMES.items()
-        if getattr(layout, part) is None
-    }
-    return replace(layout, **found)
+    usual = {part: next((name for name in names if name in present), None) for part, names in USUAL_NAMES.items()}
+    return Layout(
+        layout.id or usual["id"],
+        layout.time or usual["time"],
+        layout.prediction or usual["prediction"],
+        layout.score or usual["score"],
+        layout.label or usual["label"],
+        layout.features,
+        layout.exclude,
+    )
 
 
 @dataclass(frozen=True, slots=True)
