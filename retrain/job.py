@@ -113,6 +113,8 @@ class Job(Part, frozen=True):
     """Where the candidate's files are made; ``candidate`` in the job's folder otherwise."""
     registry: str | None = None
     """The folder of all versions; ``models`` in the job's folder otherwise."""
+    picture: bool = True
+    """Whether to draw champion against challenger."""
     positive: str | None = None
     """The class whose probability a plain score is; found from the predictions otherwise."""
 

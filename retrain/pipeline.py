@@ -47,7 +47,7 @@ def run(job: Job, folder: Path, report: Report) -> Result:
         registry = Registry(Path(job.registry) if job.registry else folder / "models")
         manifest = _register(registry, job, dataset, candidate, judgement)
     with _stage(Stage.PLOT, seconds, report):
-        picture = _draw(job, evaluation, judgement, folder)
+        picture = _draw(job, evaluation, judgement, folder) if job.picture else None
     return Result(
         outcome=judgement.outcome,
         reasons=judgement.reasons,

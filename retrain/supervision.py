@@ -62,6 +62,8 @@ def interruptible(limits: Limits, last_words: Callable[[Reason], None]) -> Itera
     finally:
         done.set()
         signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)  # only the result is left to be written, which takes no time
 
 
 def _watch(parent: int, limits: Limits, last_words: Callable[[Reason], None], done: threading.Event) -> None:
