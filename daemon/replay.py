@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon import references
 from daemon.checkpoint import MonitorSnapshot
 from daemon.columns import Column
-from daemon.monitor import Monitor
 from daemon.monitors import make_monitor
 from daemon.pipeline import Pipeline
 from daemon.rows import Labels, Rows
@@ -156,13 +155,7 @@ class Replay:
 
     def _score(self, pipeline: Pipeline, piece: Table) -> None:
         if self._scorer is not None:
-            self.scores.append(self._scorer.of(self._monitor(pipeline), piece))
-
-    def _monitor(self, pipeline: Pipeline) -> Monitor:
-        model = self._source.model
-        if model not in pipeline.monitors:
-            pipeline.monitors[model] = make_monitor(model, self._settings.model(model))
-        return pipeline.monitors[model]
+            self.scores.append(self._scorer.of(pipeline.monitors.get(self._source.model), piece))
 
 
 class _LateLabels:

@@ -9,6 +9,9 @@ from detectors.columns import Columns, Stream
 from detectors.half_space_trees import HalfSpaceTrees
 from detectors.reference import Reference
 
+FALSE_ALARMS_DO_NOT_MATTER = 1_000_000.0
+"""Only the scores are wanted."""
+
 
 class RowScores:
     """Scores rows against the reference that is there when they come; before there is one, every row scores 0."""
@@ -17,14 +20,14 @@ class RowScores:
         self._trees: HalfSpaceTrees | None = None
         self._reference: Reference | None = None
 
-    def of(self, monitor: Monitor, piece: Table) -> NDArray[np.float64]:
+    def of(self, monitor: Monitor | None, piece: Table) -> NDArray[np.float64]:
         """The scores of a piece, higher is stranger; ``monitor`` has not taken it yet."""
-        reference = monitor.windows[Stream.FEATURES].reference
+        reference = None if monitor is None else monitor.windows[Stream.FEATURES].reference
         if reference is None:
             return np.zeros(len(piece))
         if self._trees is None or reference is not self._reference:
             self._reference = reference
-            self._trees = HalfSpaceTrees(reference, monitor.options.reference_rows)
+            self._trees = HalfSpaceTrees(reference, FALSE_ALARMS_DO_NOT_MATTER)
         values = {FEATURE_PREFIX + name: column for name, column in piece.predictions.features.items()}
         rows = np.arange(piece.first, piece.first + len(piece))
         return self._trees.scores(Columns(Stream.FEATURES, rows, piece.predictions.ts, values))
