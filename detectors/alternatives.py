@@ -5,7 +5,7 @@ is watched by monitors (one for its law, one for broken data) and each monitor s
 because how large a change will be is not known before (a mixture).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,9 @@ ESTIMATION_MARGIN: Final = 0.4
 ESTIMATION_MARGIN_CORRELATED: Final = 1.0
 """The same where rows are correlated, because then the correlation is an estimate as well."""
 
+PRIOR_ROWS: Final = 200
+"""Rows of the reference that a law which is tolerated is put together with."""
+
 _FIXED_POINT: Final = 30
 
 
@@ -45,7 +48,8 @@ class Alternatives:
 
     ``tilts[s]`` (B bins, K_s bets) holds what a row adds to the logarithm of each bet of signal s, whose columns are
     ``offsets[s]`` to ``offsets[s + 1]``. ``weights`` sum to 1 over the stream; ``margins`` is what each tilt was
-    lowered by because the reference is an estimate.
+    lowered by because the reference is an estimate. ``chosen[s]`` says which of ``laws.bets`` the columns of signal s
+    are.
     """
 
     tilts: tuple[NDArray[np.float64], ...]
@@ -53,10 +57,12 @@ class Alternatives:
     weights: NDArray[np.float64]
     margins: NDArray[np.float64]
     monitors: tuple[Monitor, ...]
+    chosen: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Tilt:
+    number: int
     kind: Kind
     logs: NDArray[np.float64]
     margin: float
@@ -69,12 +75,13 @@ def build_alternatives(reference: Reference, *, min_effect: float, min_loss: flo
     weights: list[float] = []
     margins: list[float] = []
     monitors: list[Monitor] = []
+    chosen: list[tuple[int, ...]] = []
     offsets = [0]
     for s, name in enumerate(reference.signals):
         law = reference_law(reference, s)
         least = min_loss if name == "error" else min_effect
-        large = [bet for bet in bets(reference, s, law) if _size(reference, s, bet, law) >= least / 2]
-        kept = [tilt for tilt in (_tilt(bet, law, reference, s) for bet in large) if tilt is not None]
+        large = [one for one in enumerate(bets(reference, s, law)) if _size(reference, s, one[1], law) >= least / 2]
+        kept = [tilt for tilt in (_tilt(number, bet, law, reference, s) for number, bet in large) if tilt is not None]
         groups = dict.fromkeys(tilt.kind for tilt in kept)
         ordered = [tilt for kind in groups for tilt in kept if tilt.kind is kind]
         for kind in groups:
@@ -85,8 +92,26 @@ def build_alternatives(reference: Reference, *, min_effect: float, min_loss: flo
             weights += [share * weight for weight in members]
         margins += [tilt.margin for tilt in ordered]
         tilts.append(np.array([tilt.logs for tilt in ordered]).reshape(-1, reference.width).T.copy())
+        chosen.append(tuple(tilt.number for tilt in ordered))
         offsets.append(len(weights))
-    return Alternatives(tuple(tilts), tuple(offsets), np.array(weights), np.array(margins), tuple(monitors))
+    return Alternatives(
+        tuple(tilts), tuple(offsets), np.array(weights), np.array(margins), tuple(monitors), tuple(chosen)
+    )
+
+
+def retilt(reference: Reference, s: int, chosen: tuple[int, ...], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The tilts of the bets ``chosen`` of signal s (B bins, K bets), had its law been that of ``counts`` (B).
+
+    The counts are put together with ``PRIOR_ROWS`` rows of the reference's law, because they were picked for being odd.
+    """
+    row = counts + PRIOR_ROWS * reference_law(reference, s)
+    moved = replace(reference, counts=np.where(np.arange(len(reference.counts))[:, None] == s, row, reference.counts))
+    moved = replace(moved, rows=int(row.sum()))
+    law = reference_law(moved, s)
+    laid = list(bets(moved, s, law))
+    tilts = [_tilt(number, laid[number], law, moved, s) for number in chosen]
+    # a bet that could not win against this law rests
+    return np.stack([np.full(len(law), -1.0) if tilt is None else tilt.logs for tilt in tilts], axis=1)
 
 
 def _size(reference: Reference, s: int, bet: Bet, law: NDArray[np.float64]) -> float:
@@ -108,7 +133,7 @@ def _signal_weight(reference: Reference, name: str) -> float:
     return (1 - ERROR_WEIGHT) / others
 
 
-def _tilt(bet: Bet, reference_law: NDArray[np.float64], reference: Reference, s: int) -> _Tilt | None:
+def _tilt(number: int, bet: Bet, reference_law: NDArray[np.float64], reference: Reference, s: int) -> _Tilt | None:
     """What a row in each bin adds to the logarithm of ``bet``; None for a bet that could never win.
 
     For a known p the bet is fair: the mean of q/p under p is 1. Here p is estimated from N rows, and the mean of q/p
@@ -129,4 +154,6 @@ def _tilt(bet: Bet, reference_law: NDArray[np.float64], reference: Reference, s:
     logs[used] = temper * (ratio - margin)
     # in fixed point the sums of counts times tilts are exact, so that they do not depend on how rows were batched;
     # rounding down keeps the bet fair
-    return _Tilt(bet.kind, np.ldexp(np.floor(np.ldexp(logs, _FIXED_POINT)), -_FIXED_POINT), temper * margin, bet.weight)
+    return _Tilt(
+        number, bet.kind, np.ldexp(np.floor(np.ldexp(logs, _FIXED_POINT)), -_FIXED_POINT), temper * margin, bet.weight
+    )

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from detectors.history import History
 
 PLAUSIBLE: Final = 2.0
-"""A bet whose log likelihood is within this of the best one's may as well be the true one."""
+"""A bet or a start whose log likelihood is within this of the best one's may as well be the true one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
     """The first row and time after the change, the smallest bet that explains it, and all signals' counts since.
 
-    ``start`` is how many rows of the stream came before, ``gain`` the log likelihood of the best bet since then, its
-    prior included.
+    ``start`` is how many rows of the stream came before, ``gain`` the log likelihood ratio of the best bet since then,
+    ``steepness`` the most that a row gained on average since any start that is as plausible, in the half of the rows
+    nearer to the one found.
     """
 
     row: int
@@ -25,6 +26,7 @@ class ChangePoint:
     ts: float
     bet: int
     gain: float
+    steepness: float
     counts: NDArray[np.int64]
 
 
@@ -50,10 +52,15 @@ def change_point(
     since = np.cumsum(gains[::-1], axis=0)[::-1] + prior
     starts = history.starts()
     earliest = min(int(np.searchsorted(starts, not_before)), len(since) - 1)
+    since[:earliest] = -np.inf
     best = since[earliest:].max(axis=1)
     j = earliest + int(np.argmax(best))
     plausible = since[j] >= since[j].max() - PLAUSIBLE
     bet = int(np.argmin(np.where(plausible, sizes, np.inf)))
     start = int(starts[j])
+    gains = (since - prior).max(axis=1)
+    lengths = history.rows - starts
+    as_well = np.flatnonzero((since.max(axis=1) >= best.max() - PLAUSIBLE) & (2 * lengths >= lengths[j]))
+    steepness = float((gains[as_well] / lengths[as_well]).max())
     row, ts = int(history.first_rows()[j]), float(history.first_ts()[j])
-    return ChangePoint(row, start, ts, bet, float(since[j].max()), history.since(start))
+    return ChangePoint(row, start, ts, bet, float(gains[j]), steepness, history.since(start))

@@ -24,8 +24,8 @@ STATE_VERSION: Final = 1
 SLAB: Final = 100_000
 """Windows are taken in so many at a time that windows times bets stay below this: what fits in a processor's cache."""
 RECHECK: Final = 8
-DOUBT: Final = 2.5
-"""Standard errors by which a change has to exceed what is worth raising, once there was one that did not."""
+CERTAIN: Final = 2.0
+"""A change is too small for certain when it is so many standard errors below what is worth raising."""
 MOST_RECHECK_ROWS: Final = 50
 """A change that is perhaps too small to raise is looked at again after one part in ``RECHECK`` of the rows since it
 began, and after so many at most."""
@@ -38,6 +38,7 @@ class EDetector:
     ``min_effect`` the stability index, and ``min_loss`` the rise of the error rate (or, for an error that is a number,
     of its mean relative to the reference's), below which a change is not raised. An error that falls is not raised.
 
+    A change with evidence and without effect is tolerated: from then on the bets are against the law that it left.
     What was raised for a signal and kind is not raised again until the rows are back to the reference. That is answered
     as a verdict too, with ``recovered`` set (see ``open_alarms.py``).
     """
@@ -77,8 +78,7 @@ class EDetector:
         return self._judge.ranking_since(row)
 
     def _update(self, summary: Summary) -> list[Verdict]:
-        logs = self._log_likelihoods(summary)
-        factor = factors(logs)
+        factor = factors(self._log_likelihoods(summary))
         for m in self._open:
             factor[:, self._judge.columns(m)] = 0.0
         ends = self._judge.history.rows + np.cumsum(summary.sizes)
@@ -94,22 +94,28 @@ class EDetector:
             self._judge.history.extend(summary, done, done + w + 1)
             done += w + 1
             row, ts = int(summary.last_rows[done - 1]), float(summary.last_ts[done - 1])
-            for m, verdict in self._open.close(over[w], row, ts):
-                verdicts.append(verdict)
-                self._again[m] = 0
-                factor[done:, self._judge.columns(m)] = factors(logs[done:, self._judge.columns(m)])
+            found: list[tuple[int, Verdict | None]] = [*self._open.close(over[w], row, ts)]
             if hit == w:
-                for m, verdict in self._raise(row, ts):
+                found += self._raise(row, ts)
+            for m, verdict in found:
+                if verdict is not None:
                     verdicts.append(verdict)
-                    factor[done:, self._judge.columns(m)] = 0.0
+                factor[done:, self._judge.columns(m)] = self._factor(m, summary.counts[done:])
         return verdicts
+
+    def _factor(self, m: int, counts: NDArray[np.int32]) -> NDArray[np.float64]:
+        """What each window multiplies the bets of monitor m by: nothing is bet on what has been raised."""
+        if m in self._open:
+            return np.zeros((len(counts), self._bets.monitors[m].stop - self._bets.monitors[m].start))
+        return factors(counts[:, self._bets.monitors[m].s] @ self._judge.tilts(m))
 
     def _log_likelihoods(self, summary: Summary) -> NDArray[np.float64]:
         """What each window adds to the logarithm of each bet: W windows, A bets."""
         logs = np.empty((len(summary), len(self._bets.weights)))
         counts = summary.counts.astype(np.float64)
-        for s, tilt in enumerate(self._bets.tilts):
-            np.matmul(counts[:, s], tilt, out=logs[:, self._bets.offsets[s] : self._bets.offsets[s + 1]])
+        for s in range(len(self.reference.signals)):
+            bets = slice(self._bets.offsets[s], self._bets.offsets[s + 1])
+            np.matmul(counts[:, s], self._judge.signal_tilts(s), out=logs[:, bets])
         return logs
 
     def _crossing(self, after: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
@@ -120,8 +126,8 @@ class EDetector:
         evidence[ends[:, None] < self._again] = 0.0
         return _first(evidence.sum(axis=1) >= self.events_per_false_alarm)
 
-    def _raise(self, row: int, ts: float) -> list[tuple[int, Verdict]]:
-        """Raise what has reached the threshold and is large enough, strongest evidence first.
+    def _raise(self, row: int, ts: float) -> list[tuple[int, Verdict | None]]:
+        """Raise what has reached the threshold and is large enough, strongest evidence first; None for what is not.
 
         Every alarm takes evidence of at least the threshold away, which bounds the number of false alarms and not only
         the time until the first: where no signal has that much by itself, all of them start again.
@@ -130,15 +136,15 @@ class EDetector:
             return []
         evidence = np.add.reduceat(self._evidence, self._starts)
         evidence[self._judge.history.rows < self._again] = 0.0
-        raised: list[tuple[int, Verdict]] = []
+        raised: list[tuple[int, Verdict | None]] = []
         while float(evidence.sum()) >= self.events_per_false_alarm:
             m = int(np.argmax(evidence))
             found = float(evidence[m])
             evidence[m] = 0.0
             verdict = self._consider(m, found, row, ts)
+            raised.append((m, verdict))
             if verdict is None:
                 continue
-            raised.append((m, verdict))
             self._evidence[self._judge.columns(m)] = 0.0
             if found < self.events_per_false_alarm:
                 for other in np.flatnonzero(evidence):
@@ -148,19 +154,19 @@ class EDetector:
 
     def _consider(self, m: int, evidence: float, row: int, ts: float) -> Verdict | None:
         """Raise what monitor m has evidence for, unless the change is too small."""
-        change, effect = self._judge.change(m, not_before=max(self._open.over_since(m), int(self._since[m])))
-        least = self._judge.least(m)
-        # once something small was found and stays, a lucky stretch of it looks larger now and then
-        doubt = DOUBT * effect.error if self._since[m] > self._open.over_since(m) else 0.0
-        if effect.value - doubt < least:
-            now = self._judge.history.rows
-            if effect.value + 2 * effect.error < least:
-                # start again from here, so that what is small and stays does not water down what comes on top of it
+        known = max(self._open.over_since(m), int(self._since[m]))
+        change, effect = self._judge.change(m, not_before=known)
+        least, now = self._judge.least(m), self._judge.history.rows
+        if effect.value < least:
+            if effect.value + CERTAIN * effect.error < least:
                 self._evidence[self._judge.columns(m)] = 0.0
+                self._judge.tolerate(m, change.counts[self._bets.monitors[m].s])
                 self._since[m] = now
             else:
                 self._again[m] = now + 1 + min((now - change.start) // RECHECK, MOST_RECHECK_ROWS)
             return None
+        self._judge.forget(m)
+        change, _ = self._judge.change(m, not_before=change.start)
         self._open.add(m, row, change)
         figures = {"log10_evidence": round(float(np.log10(evidence)), 3), "threshold": self.events_per_false_alarm}
         return self._judge.verdict(m, change, effect, row=row, ts=ts, evidence=figures)
@@ -174,6 +180,7 @@ class EDetector:
             "evidence": self._evidence.tobytes(),
             "again": self._again.tobytes(),
             "since": self._since.tobytes(),
+            "tolerated": self._judge.tolerated(),
             "open": self._open.to_dict(),
             "history": self._judge.history.to_dict(),
         }
@@ -186,6 +193,7 @@ class EDetector:
         self._evidence = np.frombuffer(state["evidence"], dtype=np.float64).copy()
         self._again = np.frombuffer(state["again"], dtype=np.int64).copy()
         self._since = np.frombuffer(state["since"], dtype=np.int64).copy()
+        self._judge.restore_tolerated(state["tolerated"])
         self._open.restore(state["open"])
         self._judge.history.restore(state["history"])
 

@@ -10,6 +10,7 @@ from detectors.base import Kind
 from detectors.bins import FIRST_BIN, NEW, NumberBins
 from detectors.reference import Reference
 
+INDEX: Final = "psi"
 PSI_GROUPS: Final = 10
 """Bins of a number are put together into this many for the stability index, as is the custom."""
 SMOOTHING: Final = 0.5
@@ -64,7 +65,7 @@ class Effects:
             b = int(np.argmax(moved))
         value, error = stability_index(groups_now, groups_before, float(self._reference.temper[s]))
         return Effect(
-            "psi",
+            INDEX,
             float(value),
             float(error),
             labels[b],

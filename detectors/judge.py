@@ -1,5 +1,6 @@
 """What a stream has been like, and what is to be said of a change in it."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 from zlib import crc32
@@ -7,10 +8,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.alternatives import build_alternatives
+from detectors.alternatives import build_alternatives, retilt
 from detectors.base import Kind, Severity, Verdict
 from detectors.change_point import ChangePoint, change_point
-from detectors.effect import Effect, Effects
+from detectors.effect import INDEX, Effect, Effects
 from detectors.history import History
 from detectors.reference import Reference
 
@@ -32,6 +33,8 @@ class Judge:
         self.min_loss = min_loss
         self.bets = build_alternatives(reference, min_effect=min_effect, min_loss=min_loss)
         self.history = History(len(reference.signals), reference.width)
+        self._tilts = [tilt.copy() for tilt in self.bets.tilts]
+        self._tolerated: dict[int, NDArray[np.int64]] = {}
         self._effects = Effects(reference)
 
     @cached_property
@@ -49,15 +52,51 @@ class Judge:
 
     def tilts(self, m: int) -> NDArray[np.float64]:
         """What a row in each bin adds to the logarithm of each bet of monitor m: B bins, K bets."""
+        return self._tilts[self.bets.monitors[m].s][:, self._part(m)]
+
+    def signal_tilts(self, s: int) -> NDArray[np.float64]:
+        """The same for all bets of signal s."""
+        return self._tilts[s]
+
+    def tolerate(self, m: int, counts: NDArray[np.int64]) -> None:
+        """From now on monitor m's bets are against the law of ``counts``: changed too little to be raised, and known.
+
+        Otherwise what is small and stays would, in a lucky stretch, look large enough sooner or later. Effects are
+        still measured against the reference, so that what creeps away from it is raised in the end.
+        """
+        s = self.bets.monitors[m].s
+        self._tolerated[m] = counts
+        part = self._part(m)
+        self._tilts[s][:, part] = retilt(self.reference, s, self.bets.chosen[s][part], counts)
+
+    def forget(self, m: int) -> None:
+        """Monitor m's bets are against the reference's law again."""
+        if self._tolerated.pop(m, None) is not None:
+            s, part = self.bets.monitors[m].s, self._part(m)
+            self._tilts[s][:, part] = self.bets.tilts[s][:, part]
+
+    def tolerated(self) -> list[Any]:
+        """What ``tolerate`` was told and holds, as plain values."""
+        return [[m, counts.tolist()] for m, counts in self._tolerated.items()]
+
+    def restore_tolerated(self, data: list[Any]) -> None:
+        """Go on from what ``tolerated`` gave."""
+        for m in list(self._tolerated):
+            self.forget(m)
+        for m, counts in data:
+            self.tolerate(m, np.array(counts, dtype=np.int64))
+
+    def _part(self, m: int) -> slice:
         monitor = self.bets.monitors[m]
         offset = self.bets.offsets[monitor.s]
-        return self.bets.tilts[monitor.s][:, monitor.start - offset : monitor.stop - offset]
+        return slice(monitor.start - offset, monitor.stop - offset)
 
     def tilt_back(self, m: int, bet: int) -> NDArray[np.float64]:
         """What a row in each bin adds to the bet that the reference's law is back, after ``bet`` of monitor m."""
         # the square root of p/q, because q is only the nearest of a few laws: fair for any law at least halfway to it.
         # The margin was taken off the bet on the change, and is to be taken off the bet on its end as well
-        return np.asarray(-self.tilts(m)[:, bet] / 2 - self.bets.margins[self.columns(m)][bet])
+        tilt = self.bets.tilts[self.bets.monitors[m].s][:, self._part(m)][:, bet]
+        return np.asarray(-tilt / 2 - self.bets.margins[self.columns(m)][bet])
 
     def least(self, m: int) -> float:
         """The smallest effect that is raised."""
@@ -69,7 +108,15 @@ class Judge:
         prior = np.log(self.bets.weights[columns])
         s = self.bets.monitors[m].s
         sizes = self.bets.margins[columns]
-        return self._sized(m, change_point(self.history, s, self.tilts(m), prior, sizes, not_before=not_before))
+        change, effect = self._sized(
+            m, change_point(self.history, s, self.tilts(m), prior, sizes, not_before=not_before)
+        )
+        if effect.name == INDEX and m not in self._tolerated:
+            # the symmetric divergence is about twice the likelihood gained a row: in few rows the better estimate,
+            # because it looks along one direction, and the index into every group
+            index = 2 * change.steepness / float(self.reference.temper[s])
+            effect = replace(effect, value=max(effect.value, index))
+        return change, effect
 
     def change_back(self, m: int, bet: int, raised: int) -> tuple[ChangePoint, Effect]:
         """Where, from ``raised`` rows on, the reference's law seems to be back, and what effect is left since then."""

@@ -118,7 +118,9 @@ class Reference:
             counts,
             int(data["rows"]),
             np.array(data["temper"], dtype=np.float64),
-            np.frombuffer(b64decode(data["sample"], validate=True), dtype="<f4").reshape(-1, len(bins)).astype(np.float32),
+            np.frombuffer(b64decode(data["sample"], validate=True), dtype="<f4")
+            .reshape(-1, len(bins))
+            .astype(np.float32),
         )
 
 

@@ -29,7 +29,7 @@ STATE_VERSION: Final = 1
 WARM_UP_ROWS: Final = 2_000
 FARTHEST: Final = 50.0
 """Scaled values are cut off here, because some of these detectors never forget a sum."""
-SUPPORT: Final = 3.0
+SUPPORT: Final = 6.0
 """The least log likelihood, against the reference, of a change that is raised: river's detectors compare the rows with
 each other, and fire on the way back as well."""
 
