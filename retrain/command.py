@@ -23,6 +23,10 @@ KEPT_FROM_COMMANDS: Final = ("DRIFTD_", "CREDENTIALS_DIRECTORY")
 """Our settings hold tokens and the database's password; no command needs them."""
 
 
+_running: Final[set[int]] = set()
+"""Groups of the commands that have not ended."""
+
+
 class Ended(StrEnum):
     """Who ended a command."""
 
@@ -65,6 +69,7 @@ def run(
             cwd=directory,
             start_new_session=True,
         )
+    _running.add(process.pid)
     with _ended(process):
         by = _wait(process, seconds, memory_mb)
     return Finished(by, process.returncode, last_lines(log))
@@ -81,6 +86,13 @@ def _wait(process: "subprocess.Popen[bytes]", seconds: float | None, memory_mb: 
             return Ended.ITSELF
         if memory_mb is not None and group_private_bytes(process.pid) > memory_mb * MIB:
             return Ended.MEMORY
+
+
+def kill_running() -> None:
+    """Kill every command that runs, for a process that ends without further ceremony."""
+    for group in tuple(_running):
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def last_lines(log: Path) -> str:
@@ -105,6 +117,7 @@ def _ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     finally:
         if process.returncode is None:
             _end_group(process)
+        _running.discard(process.pid)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Final, TextIO
+from typing import Final, NoReturn, TextIO
 
 from retrain.base import Reason
+from retrain.command import kill_running
 from retrain.job import Limits
 from retrain.memory import MIB, private_bytes, refuse_absurd
 
@@ -44,8 +45,7 @@ def interruptible(limits: Limits, last_words: Callable[[Reason], None]) -> Itera
     def interrupt(number: int, _frame: FrameType | None) -> None:
         if first:
             if number == signal.SIGALRM:
-                last_words(first[0])
-                os._exit(1)
+                _leave(first[0], last_words)
             return
         first.append(Reason.TIMED_OUT if number == signal.SIGALRM else Reason.STOPPED)
         signal.setitimer(signal.ITIMER_REAL, LAST_RESORT_SECONDS)
@@ -78,8 +78,13 @@ def _watch(parent: int, limits: Limits, last_words: Callable[[Reason], None], do
         if private_bytes() > limits.memory_mb * MIB:
             reason, end = Reason.OUT_OF_MEMORY, 0.0
         if time.monotonic() > end:
-            last_words(reason)
-            os._exit(1)
+            _leave(reason, last_words)
+
+
+def _leave(reason: Reason, last_words: Callable[[Reason], None]) -> NoReturn:
+    kill_running()
+    last_words(reason)
+    os._exit(1)
 
 
 @contextmanager

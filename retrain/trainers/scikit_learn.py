@@ -113,7 +113,7 @@ def predict(pipeline: Any, frame: pd.DataFrame, job: Job) -> Predictions:
     return Predictions(classes[probabilities.argmax(axis=1)], tuple(classes), probabilities)
 
 
-def latency(pipeline: Any, frame: pd.DataFrame) -> float:  # noqa: ANN401
+def latency(pipeline: Any, frame: pd.DataFrame) -> float:
     """The 99th percentile of the time of one prediction, in seconds of one processor.
 
     Not by the clock on the wall: beside a busy daemon that would measure the daemon.

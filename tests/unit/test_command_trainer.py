@@ -207,3 +207,22 @@ def test_numbers_are_read_as_numbers(tmp_path: Path) -> None:
     candidate = train(tmp_path, GOOD.replace("1,0.9", "2.5,0"), "regression")
     assert candidate.predictions.dtype == np.float64
     assert candidate.probabilities is None
+
+
+def test_a_process_that_leaves_in_haste_takes_its_commands_along(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    def leave() -> None:
+        while not log.exists() or not log.read_text():
+            pause.wait(0.01)
+        command.kill_running()
+
+    pause = threading.Event()
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    done = command.run(
+        [sys.executable, "-c", "import time; print('running', flush=True); time.sleep(600)"], environment={}, log=log
+    )
+    leaving.join()
+    assert done.code == -signal.SIGKILL
+    command.kill_running()  # nothing is left to kill
