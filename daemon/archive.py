@@ -23,6 +23,7 @@ from daemon.monitor import FEATURE_PREFIX, Findings
 from daemon.stores import tables
 from daemon.stores.engine import Store
 from daemon.tasks import Task
+from detectors.columns import number_as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -243,7 +244,9 @@ def _as_text(part: "pa.Table", names: set[str]) -> "pa.Table":
 
     for place, field in enumerate(part.schema):
         if field.name in names and field.type != pa.string():
-            part = part.set_column(place, field.name, part.column(place).cast(pa.string()))
+            values = part.column(place).to_pylist()
+            texts = [None if value is None else number_as_text(value) for value in values]
+            part = part.set_column(place, field.name, pa.array(texts, pa.string()))
     return part
 
 

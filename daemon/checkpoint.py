@@ -1,11 +1,11 @@
 """State and offsets, written together or not at all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import charts
@@ -17,13 +17,55 @@ from daemon.transports.base import TopicPartition
 from detectors.columns import Stream
 from detectors.reference import Reference
 
-CHART_ROWS = 500
+CHART_ROWS: Final = 500
 """Least rows of a point in a chart: fewer would draw noise."""
-STATE_VERSION = 1
+CHART_SECONDS: Final = 1.0
+"""Least time between two points: more could not be told apart."""
+STATE_VERSION: Final = 1
+
+ELSEWHERE: Final = frozenset({"state", "created", "version"})
+"""Columns of a model that are set with its first checkpoint, and from then on by others."""
 
 
 class Fenced(RuntimeError):
     """Another worker has moved this partition's offset: what this one made of it since must be dropped."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What the store has of a model already."""
+
+    references: dict[Stream, Reference | None] = field(default_factory=dict)
+    journals: dict[str, int] = field(default_factory=dict)  # number of the next chunk of each
+    drawn: float = 0.0  # when the last points of its charts were
+
+
+@dataclass(frozen=True, slots=True)
+class JournalChunk:
+    """What has changed in a join: a chunk may go once it speaks only of what is before ``horizon``."""
+
+    number: int
+    until: int
+    horizon: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class MonitorSnapshot:
+    """What one model adds to a checkpoint.
+
+    The monitor itself may be further on already when this is written.
+    """
+
+    model: str
+    monitor: Monitor
+    findings: Findings
+    row: dict[str, Any]
+    states: dict[str, bytes]
+    journals: dict[str, JournalChunk]
+    signals: list[dict[str, Any]]
+    learned: frozenset[Stream]  # the streams that have a reference
+    waiting: int  # labels whose prediction has not come
 
 
 @dataclass(slots=True)
@@ -32,21 +74,8 @@ class Snapshot:
 
     offsets: dict[TopicPartition, tuple[int, int]]  # from, to
     dead: list[dict[str, Any]] = field(default_factory=list)
-    monitors: list["MonitorSnapshot"] = field(default_factory=list)
-    rejected: dict[str, int] = field(default_factory=dict)  # dead letters by model
-
-
-@dataclass(slots=True)
-class MonitorSnapshot:
-    """What one model adds to a checkpoint."""
-
-    monitor: Monitor
-    findings: Findings
-    row: dict[str, Any]
-    states: dict[str, bytes]
-    journals: dict[str, bytes]
-    signals: list[dict[str, Any]]
-    learned: frozenset[Stream]  # the streams that have a reference
+    monitors: list[MonitorSnapshot] = field(default_factory=list)
+    rejected: dict[str, int] = field(default_factory=dict)  # dead letters by model, "" for those of no known one
 
 
 def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: float) -> dict[str, Any]:
@@ -64,23 +93,49 @@ def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: flo
     }
 
 
-def snapshot_of(monitor: Monitor, written: dict[Stream, Reference | None], now: float) -> MonitorSnapshot:
-    """Take what a model adds. ``written`` names the references that the store already has, and is brought up to date."""
-    signals = []
-    states = {"monitor": msgspec.msgpack.encode({"v": STATE_VERSION, **monitor.state()})}
+def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot:
+    """Take what a model adds; ``stored`` is brought up to date."""
+    signals: list[dict[str, Any]] = []
+    states = {"monitor": _packed({"v": STATE_VERSION, **monitor.state()})}
+    draws = now - stored.drawn >= CHART_SECONDS
     for stream, window in monitor.windows.items():
-        chunk = window.take_chunk(CHART_ROWS)
+        chunk = window.take_chunk(CHART_ROWS) if draws else None
         if chunk is not None:
             signals += charts.rows_of(chunk, monitor.model, monitor.version)
-        states[f"window:{stream}"] = msgspec.msgpack.encode(window.state())
-        if stream not in written or written[stream] is not window.reference:
-            data = None if window.reference is None else window.reference.to_dict()
-            states[f"reference:{stream}"] = msgspec.msgpack.encode(data)
-            written[stream] = window.reference
-    learned = frozenset(stream for stream, window in monitor.windows.items() if not window.learning)
-    taken = {"predictions": monitor.labels.take_journal(), "features": monitor.seen_features.take_journal()}
-    journals = {name: packed for name, packed in taken.items() if packed is not None}
-    return MonitorSnapshot(monitor, monitor.take_findings(), _row(monitor, now), states, journals, signals, learned)
+        if window.changed:
+            states[f"window:{stream}"] = _packed(window.state())
+            window.changed = False
+        if stream not in stored.references or stored.references[stream] is not window.reference:
+            states[f"reference:{stream}"] = _packed(None if window.reference is None else window.reference.to_dict())
+            stored.references[stream] = window.reference
+    if signals:
+        stored.drawn = now
+    return MonitorSnapshot(
+        monitor.model,
+        monitor,
+        monitor.take_findings(),
+        _row(monitor, now),
+        states,
+        _journals(monitor, stored),
+        signals,
+        frozenset(stream for stream, window in monitor.windows.items() if not window.learning),
+        monitor.labels.early,
+    )
+
+
+def _packed(values: dict[str, Any] | None) -> bytes:
+    return msgspec.msgpack.encode(values)
+
+
+def _journals(monitor: Monitor, stored: Stored) -> dict[str, JournalChunk]:
+    chunks = {}
+    for name, join in (("predictions", monitor.labels), ("features", monitor.seen_features)):
+        data = join.take_journal()
+        if data is not None:
+            number = stored.journals.get(name, 0)
+            stored.journals[name] = number + 1
+            chunks[name] = JournalChunk(number, join.ids.next, join.ids.next - join.ids.most, data)
+    return chunks
 
 
 def _row(monitor: Monitor, now: float) -> dict[str, Any]:
@@ -102,33 +157,34 @@ def _row(monitor: Monitor, now: float) -> dict[str, Any]:
     }
 
 
-async def write(connection: AsyncConnection, snapshot: Snapshot, now: float) -> None:
+async def write(connection: AsyncConnection, snapshot: Snapshot) -> None:
     """Write a snapshot, but for alarms and archive. Raises Fenced where an offset is not what this worker left."""
     for target, (before, after) in snapshot.offsets.items():
         await _move(connection, target, before, after)
     await insert_new(connection, tables.dead_letters, snapshot.dead)
     monitors = snapshot.monitors
-    await _models(connection, [one.row for one in monitors])
-    counts = [
-        {"model": one.monitor.model, "name": name, "value": value}
-        for one in monitors
-        for name, value in one.findings.counts.items()
-        if value
-    ]
-    counts += [{"model": model, "name": "dead_letters", "value": value} for model, value in snapshot.rejected.items()]
-    await add_up(connection, tables.counters, "value", counts)
-    gauges = [{"model": one.monitor.model, "name": "waiting", "value": one.monitor.labels.early} for one in monitors]
+    await upsert(connection, tables.models, [one.row for one in monitors], keep=ELSEWHERE)
+    await add_up(connection, tables.counters, "value", _counts(snapshot))
+    gauges = [{"model": one.model, "name": "waiting", "value": one.waiting} for one in monitors]
     await upsert(connection, tables.counters, gauges)
-    states = [
-        {"model": one.monitor.model, "part": part, "data": data}
-        for one in monitors
-        for part, data in one.states.items()
-    ]
+    states = [{"model": one.model, "part": part, "data": data} for one in monitors for part, data in one.states.items()]
     await upsert(connection, tables.states, states)
-    await _journals(connection, monitors)
+    await _write_journals(connection, monitors)
     signals = [row for one in monitors for row in one.signals]
     if signals:
         await connection.execute(insert(tables.signals), signals)
+
+
+def _counts(snapshot: Snapshot) -> list[dict[str, Any]]:
+    counts = [
+        {"model": one.model, "name": name, "value": value}
+        for one in snapshot.monitors
+        for name, value in one.findings.counts.items()
+        if value
+    ]
+    return counts + [
+        {"model": model, "name": "dead_letters", "value": value} for model, value in snapshot.rejected.items()
+    ]
 
 
 async def _move(connection: AsyncConnection, target: TopicPartition, before: int, after: int) -> None:
@@ -147,47 +203,26 @@ async def _move(connection: AsyncConnection, target: TopicPartition, before: int
     )
 
 
-async def _models(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
-    rows = list(rows)
-    await insert_new(connection, tables.models, rows)
-    kept = {"model", "state", "created", "version"}  # these change elsewhere
-    for row in rows:
-        await connection.execute(
-            update(tables.models)
-            .where(tables.models.c.model == row["model"])
-            .values({name: value for name, value in row.items() if name not in kept})
-        )
-
-
-async def _journals(connection: AsyncConnection, monitors: Iterable[MonitorSnapshot]) -> None:
+async def _write_journals(connection: AsyncConnection, monitors: Sequence[MonitorSnapshot]) -> None:
+    chunks = [(one.model, name, chunk) for one in monitors for name, chunk in one.journals.items()]
+    if not chunks:
+        return
+    await connection.execute(
+        insert(tables.waiting),
+        [
+            {"model": model, "partition": name, "first": chunk.number, "rows": chunk.until, "data": chunk.data}
+            for model, name, chunk in chunks
+        ],
+    )
     waiting = tables.waiting.c
-    for one in monitors:
-        for name, packed in one.journals.items():
-            last = (
-                await connection.execute(
-                    select(waiting.first)
-                    .where(waiting.model == one.monitor.model, waiting.partition == name)
-                    .order_by(waiting.first.desc())
-                    .limit(1)
-                )
-            ).scalar()
-            await connection.execute(
-                insert(tables.waiting).values(
-                    model=one.monitor.model,
-                    partition=name,
-                    first=0 if last is None else last + 1,
-                    rows=one.monitor.rows,
-                    data=packed,
-                )
-            )
-        if one.journals:
-            # a chunk may go once every prediction that it can speak of is beyond the horizon
-            await connection.execute(
-                delete(tables.waiting).where(
-                    waiting.model == one.monitor.model,
-                    waiting.rows < one.monitor.rows - one.monitor.labels.max_waiting,
-                )
-            )
+    beyond = [
+        {"in_model": model, "in_partition": name, "horizon": chunk.horizon}
+        for model, name, chunk in chunks
+        if chunk.horizon > 0
+    ]
+    if beyond:
+        which = (waiting.model == bindparam("in_model")) & (waiting.partition == bindparam("in_partition"))
+        await connection.execute(delete(tables.waiting).where(which, waiting.rows < bindparam("horizon")), beyond)
 
 
 async def load_offsets(connection: AsyncConnection) -> dict[TopicPartition, int]:
@@ -198,43 +233,43 @@ async def load_offsets(connection: AsyncConnection) -> dict[TopicPartition, int]
 
 async def load_monitors(
     connection: AsyncConnection, make_monitor: Callable[[str], Monitor]
-) -> list[tuple[Monitor, dict[Stream, Reference | None]]]:
-    """Every model's monitor at its last checkpoint, each with the references that the store has of it."""
+) -> list[tuple[Monitor, Stored]]:
+    """Every model's monitor at its last checkpoint, each with what the store has of it."""
     rows = (await connection.execute(select(tables.models))).mappings().all()
     versions = (await connection.execute(select(tables.versions.c.model, tables.versions.c.version))).all()
     loaded = []
     for row in rows:
         monitor = make_monitor(row["model"])
-        written = await _load_monitor(connection, monitor, row)
+        stored = await _load_monitor(connection, monitor, row)
         monitor.know_versions([version for model, version in versions if model == monitor.model])
-        loaded.append((monitor, written))
+        loaded.append((monitor, stored))
     return loaded
 
 
-async def _load_monitor(
-    connection: AsyncConnection, monitor: Monitor, row: RowMapping
-) -> dict[Stream, Reference | None]:
+async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowMapping) -> Stored:
     states = tables.states.c
     found = (await connection.execute(select(states.part, states.data).where(states.model == monitor.model))).all()
     parts = {part: msgspec.msgpack.decode(data) for part, data in found}
-    for name in ("rows", "first_ts", "last_label_ts"):
-        setattr(monitor, name, row[name])
+    monitor.rows, monitor.first_ts, monitor.last_label_ts = row["rows"], row["first_ts"], row["last_label_ts"]
     monitor.last_ts = row["last_ts"] or 0.0
     monitor.last_arrival = row["last_arrival"] or 0.0
-    written: dict[Stream, Reference | None] = {}
+    stored = Stored()
     if "monitor" in parts:
         monitor.restore(parts["monitor"], row["task"])
     for stream, window in monitor.windows.items():
         data = parts.get(f"reference:{stream}")
-        written[stream] = None if data is None else Reference.from_dict(data)
+        stored.references[stream] = None if data is None else Reference.from_dict(data)
         if f"window:{stream}" in parts:
-            monitor.findings.afresh += window.restore(written[stream], parts[f"window:{stream}"])
+            monitor.findings.afresh += window.restore(stored.references[stream], parts[f"window:{stream}"])
     monitor.fit_decoder()
     waiting = tables.waiting.c
     chunks = await connection.execute(
-        select(waiting.partition, waiting.data).where(waiting.model == monitor.model).order_by(waiting.first)
+        select(waiting.partition, waiting.first, waiting.data)
+        .where(waiting.model == monitor.model)
+        .order_by(waiting.first)
     )
-    for partition, data in chunks:
+    for partition, number, data in chunks:
         join = monitor.labels if partition == "predictions" else monitor.seen_features
         join.apply_journal(data)
-    return written
+        stored.journals[partition] = number + 1
+    return stored

@@ -80,8 +80,8 @@ class CheckpointWriter:
     async def _commit(self, snapshot: Snapshot) -> None:
         now = self._clock()
         async with self._store.begin() as connection:
-            await checkpoint.write(connection, snapshot, now)
+            await checkpoint.write(connection, snapshot)
             for one in snapshot.monitors:
                 if self._archive is not None:
-                    await self._archive.write(connection, one.monitor.model, one.monitor.task, one.findings, now)
+                    await self._archive.write(connection, one.model, one.row["task"], one.findings, now)
                 await self._respond(connection, one, now)

@@ -18,7 +18,7 @@ CATEGORY: Final = "category"
 
 Column = NDArray[Any]
 
-_NO_VALUE: Final = frozenset({type(None), list, dict})
+_NUMERIC: Final = frozenset({int, float, type(None)})
 _TEXT: Final = frozenset({str, type(None)})
 
 
@@ -35,9 +35,10 @@ class FeatureDecoder:
 
     ``schema`` maps a feature to ``number`` or ``category``, as learned from the model's reference. Where every object
     fits, they are decoded in one pass by a struct made for the schema; a single misfit (another type, a feature that is
-    not in the schema) sends its batch through a slower pass. Without a schema the types are those of the batch's values.
+    not in the schema) sends its batch through a slower pass.
 
-    A feature that the schema does not have gets a column once it has a value, while there are less than ``most``.
+    A feature that the schema does not have gets a column of values as they came (see ``typed``) once it has a value,
+    while there are less than ``most``; without a schema all are such.
     """
 
     def __init__(
@@ -75,13 +76,12 @@ class FeatureDecoder:
 
     def from_objects(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
         """The same from decoded objects."""
-        names = dict.fromkeys(self.schema) if rows else {}
-        if self.schema:
-            names.update(dict.fromkeys(self._appeared(rows)))
-        else:
-            for row in rows:
-                names.update(dict.fromkeys(row))
-        return {name: column_of([row.get(name) for row in rows], self.schema.get(name)) for name in names}
+        if not self.schema:
+            names = dict.fromkeys(name for row in rows for name in row)
+            return {name: untyped([row.get(name) for row in rows]) for name in names}
+        columns = {name: column_of([row.get(name) for row in rows], kind) for name, kind in self.schema.items()}
+        appeared = {name: untyped([row.get(name) for row in rows]) for name in self._appeared(rows)}
+        return columns | appeared
 
     def _appeared(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         found = dict.fromkeys(
@@ -89,7 +89,7 @@ class FeatureDecoder:
             for row in rows
             if not row.keys() <= self.schema.keys()
             for name in row
-            if name not in self.schema and type(row[name]) not in _NO_VALUE
+            if name not in self.schema and row[name] is not None
         )
         return list(found)[: max(0, self.most - len(self.schema))]
 
@@ -105,7 +105,7 @@ class FeatureDecoder:
 
     def _prepare(self, raws: Sequence[msgspec.Raw]) -> None:
         """Make the struct, its fields in the order in which this sender writes them: that is found fastest."""
-        first = next((one for one in self._objects(raws[:1]) if one), None)
+        first = next((one for one in self._check.objects(raws[:1]) or () if one), None)
         if first is None or not all(is_name(name, self.limits.text_chars) for name in self.schema):
             return
         self._order = [
@@ -136,7 +136,7 @@ class FeatureDecoder:
 
 def kind_of(values: Iterable[Any]) -> str:
     """``number`` where all that is there is a number, else ``category``."""
-    return NUMBER if set(map(type, values)) - _NO_VALUE <= {int, float} else CATEGORY
+    return NUMBER if set(map(type, values)) <= _NUMERIC else CATEGORY
 
 
 def column_of(values: Sequence[Any], kind: str | None = None) -> Column:
@@ -144,6 +144,30 @@ def column_of(values: Sequence[Any], kind: str | None = None) -> Column:
     if (kind or kind_of(values)) == NUMBER:
         return np.array([_number(value) for value in values], dtype=np.float64)
     return _texts(values)
+
+
+class Untyped(np.ndarray):
+    """A column of values as they came, of any type; what can be no value of any type is an infinity."""
+
+
+def untyped(values: Sequence[Any]) -> Untyped:
+    """Such a column."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = [np.inf if isinstance(value, list | dict) else value for value in values]
+    return column.view(Untyped)
+
+
+def typed(columns: Mapping[str, Column], schema: Mapping[str, str]) -> dict[str, Column]:
+    """All columns with types: those of ``schema``, and else those of the values; one without any value is left out."""
+    known = {}
+    for name, column in columns.items():
+        if not isinstance(column, Untyped):
+            known[name] = column
+            continue
+        values = column.tolist()
+        if values.count(None) < len(values):
+            known[name] = column_of(values, schema.get(name))
+    return known
 
 
 def _numbers(values: Sequence[float | None]) -> Column:

@@ -69,7 +69,7 @@ def _whole(digits: str) -> int | float:
     try:
         return int(digits)
     except ValueError:  # Python converts no more than some thousand digits
-        return math.copysign(math.inf, -1 if digits.startswith("-") else 1)
+        return -math.inf if digits.startswith("-") else math.inf
 
 
 def _unwrap(document: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -245,7 +245,7 @@ def _as_float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _time(ts: Any) -> float:

@@ -55,6 +55,8 @@ class LabelJoin:
         self._versions: list[Any] = []
         self._labels: list[Any] = []
         self._early: OrderedDict[str, tuple[Any, int]] = OrderedDict()  # label, and the row count when it came
+        self._set: dict[int, Any] = {}  # what a call of ``join`` has changed: labels by row, and who waits now
+        self._waits: dict[str, None] = {}
         self._journal: list[Any] = []
 
     @property
@@ -79,8 +81,8 @@ class LabelJoin:
 
         ``next_rows`` says what came before what: for each label, the row that the next prediction after it gets.
         """
-        self._journal.append((ids, predictions, _short(versions), label_ids, labels, next_rows))
         joined = Joined()
+        self._set, self._waits = {}, {}
         first, start, labelled = self.ids.next, 0, 0
         # an id that is used again must not take the labels that came before
         for stop in (*self.ids.reused(ids), len(ids)):
@@ -88,6 +90,8 @@ class LabelJoin:
             self._add(ids[start:stop], predictions[start:stop], versions[start:stop])
             self._join(ids[start:stop], label_ids, labels, next_rows, range(labelled, until), joined)
             start, labelled = stop, until
+        early = [(one, *self._early[one]) for one in self._waits if one in self._early]
+        self._journal.append((ids, predictions, _short(versions), list(self._set), list(self._set.values()), early))
         self._forget()
         return joined
 
@@ -135,7 +139,7 @@ class LabelJoin:
                 joined.duplicates += 1
             else:
                 joined.revised += 1
-            known[row - first] = label
+            self._label(row, label)
         for one in awaited:
             self._complete(one, number(one), joined)
 
@@ -146,19 +150,26 @@ class LabelJoin:
             if len(self._early) >= self.max_waiting:
                 self._early.popitem(last=False)
             self._early[one] = (label, next_row)
+            self._waits.pop(one, None)
+            self._waits[one] = None
             return
         if before[0] == label:
             joined.duplicates += 1
         else:
             joined.revised += 1
         self._early[one] = (label, before[1])
+        self._waits[one] = None
 
     def _complete(self, one: str, row: int, joined: Joined) -> None:
         """The prediction has come whose label was waiting, if it still is."""
         waiting = self._early.pop(one, None)
         if waiting is not None and waiting[1] >= row - self.max_waiting:
-            self._labels[row - self.ids.first] = waiting[0]
+            self._label(row, waiting[0])
             self._pair(row, waiting[0], BY_PREDICTION, joined)
+
+    def _label(self, row: int, label: Any) -> None:
+        self._labels[row - self.ids.first] = label
+        self._set[row] = label
 
     def _pair(self, row: int, label: Any, place: int, joined: Joined) -> None:
         at = row - self.ids.first
@@ -178,6 +189,22 @@ class LabelJoin:
                 break
             del self._early[one]
 
+    def contents(self) -> list[tuple[Any, ...]]:
+        """Every prediction that is kept, with its label if it came, and every label that waits."""
+        kept = sorted(self.ids.contents().items(), key=lambda one: one[1])
+        rows = [(row - self.ids.first, one, row) for one, row in kept]
+        known = [
+            (
+                one,
+                row,
+                self._predictions[at],
+                self._versions[at],
+                None if self._labels[at] is UNLABELLED else self._labels[at],
+            )
+            for at, one, row in rows
+        ]
+        return [*known, *self._early.items()]
+
     def take_journal(self) -> bytes | None:
         """What has changed since the last call, to be stored; None where nothing has."""
         journal, self._journal = self._journal, []
@@ -188,9 +215,19 @@ class LabelJoin:
         after, journal = msgspec.msgpack.decode(packed)
         if not len(self.ids):
             self.ids.start(after - sum(len(ids) for ids, *_ in journal))
-        for ids, predictions, versions, *labels in journal:
-            self.join(ids, predictions, versions * (len(ids) if len(versions) == 1 else 1), *labels)
-        self._journal = []
+        for ids, predictions, versions, rows, labels, early in journal:
+            self._add(ids, predictions, versions * (len(ids) if len(versions) == 1 else 1))
+            for row, label in zip(rows, labels, strict=True):
+                if row >= self.ids.first:
+                    self._labels[row - self.ids.first] = label
+                    self._early.pop(self.ids.id(row), None)
+            for one, label, came in early:
+                if one in self._early and self._early[one][1] != came:
+                    del self._early[one]
+                self._early[one] = (label, came)
+            while len(self._early) > self.max_waiting:
+                self._early.popitem(last=False)
+            self._forget()
 
 
 def _short(versions: Sequence[Any]) -> Sequence[Any]:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon import tasks
-from daemon.columns import FeatureDecoder
+from daemon.columns import FeatureDecoder, typed
 from daemon.event_rules import EventLimits
 from daemon.labels import LabelJoin
 from daemon.pairs import Pairs, only, pairs_of
 from daemon.performance import Performance
 from daemon.recent import SeenIds
 from daemon.rows import FeatureRows, Labels, Predictions, Rows
-from daemon.schema import FEATURE_PREFIX, appeared, choose, kinds_of, learn
+from daemon.schema import FEATURE_PREFIX, appeared, choose, kinds_of, kinds_of_new, learn
 from daemon.serving import Serving
 from daemon.tasks import Task
 from daemon.window import Window
@@ -89,6 +89,7 @@ class Monitor:
         self.seen_features = SeenIds(options.max_waiting)
         self.performance = Performance(options.performance_rows)
         self.findings = Findings()
+        self.judged = 0  # pairs of prediction and label so far
         self.schema: dict[str, str] = {}
         self.decoder = FeatureDecoder(limits=options.limits, most=options.most_features)
         self._undecided: list[Pairs] = []  # the task is not known yet
@@ -125,25 +126,53 @@ class Monitor:
             self.first_ts = float(min(parts, key=lambda part: int(part.order[0])).ts[0])
         self.last_ts = max(self.last_ts, *(float(part.ts.max()) for part in parts))
         first_row = self.rows
+        predictions, apart = self._typed(self._new_predictions(rows.predictions), self._new_features(rows.features))
         features: list[tuple[NDArray[np.int64], Columns]] = []
-        predictions = None
-        if rows.predictions is not None:
-            predictions = self._take_predictions(rows.predictions, features)
+        if predictions is not None:
+            self._take_predictions(predictions, features)
         order = np.empty(0) if predictions is None else predictions.order
-        if rows.features is not None:
-            self._take_features(rows.features, first_row, order, features)
+        if apart is not None:
+            self._take_features(apart, first_row, order, features)
         self._judge_features(features)
         self._join(predictions, rows.labels, first_row, order)
 
+    # --- what is new, and of which type
+
+    def _new_predictions(self, predictions: Predictions | None) -> Predictions | None:
+        places = None if predictions is None else self.labels.fresh(predictions.ids)
+        if predictions is None or places is None:
+            return predictions
+        self.findings.counts["duplicates"] += len(predictions) - len(places)
+        return predictions.at(places)
+
+    def _new_features(self, rows: FeatureRows | None) -> FeatureRows | None:
+        places = None if rows is None else self.seen_features.take(rows.ids)
+        if rows is None or places is None:
+            return rows
+        self.findings.counts["duplicates"] += len(rows.ids) - len(places)
+        return rows.at(places)
+
+    def _typed(
+        self, predictions: Predictions | None, apart: FeatureRows | None
+    ) -> tuple[Predictions | None, FeatureRows | None]:
+        schema: dict[str, str] = {}
+        if not self.windows[Stream.FEATURES].learning:
+            parts = []
+            if predictions is not None:
+                which = predictions.with_features
+                parts.append((predictions.order if which is None else predictions.order[which], predictions.features))
+            if apart is not None:
+                parts.append((apart.order, apart.features))
+            schema = self.schema | kinds_of_new(parts, self.schema)
+        if predictions is not None:
+            predictions = replace(predictions, features=typed(predictions.features, schema))
+        if apart is not None:
+            apart = replace(apart, features=typed(apart.features, schema))
+        return predictions, apart
+
     # --- predictions
 
-    def _take_predictions(
-        self, predictions: Predictions, features: list[tuple[NDArray[np.int64], Columns]]
-    ) -> Predictions:
-        places = self.labels.fresh(predictions.ids)
-        if places is not None:
-            self.findings.counts["duplicates"] += len(predictions) - len(places)
-            predictions = predictions.at(places)
+    def _take_predictions(self, predictions: Predictions, features: list[tuple[NDArray[np.int64], Columns]]) -> None:
         count = len(predictions)
         numbers = np.arange(self.rows, self.rows + count)
         self.rows += count
@@ -152,7 +181,7 @@ class Monitor:
         met = self.serving.meet(predictions.versions)
         if met is not None:
             self.findings.versions.append(met)
-        if predictions.features:
+        if predictions.with_features is None or len(predictions.with_features):
             which = slice(None) if predictions.with_features is None else predictions.with_features
             features.append(
                 (predictions.order[which], _features(numbers[which], predictions.ts[which], predictions.features))
@@ -163,7 +192,6 @@ class Monitor:
         columns = Columns(Stream.PREDICTION, numbers, predictions.ts, values)
         own = self.serving.own(predictions.versions)
         self.findings.verdicts += self.windows[Stream.PREDICTION].take(columns if own is None else only(columns, own))
-        return predictions
 
     def _scored(self, predictions: Predictions) -> bool:
         reference = self.windows[Stream.PREDICTION].reference
@@ -192,10 +220,6 @@ class Monitor:
         predicted: NDArray[Any],
         features: list[tuple[NDArray[np.int64], Columns]],
     ) -> None:
-        places = self.seen_features.take(rows.ids)
-        if places is not None:
-            self.findings.counts["duplicates"] += len(rows.ids) - len(places)
-            rows = rows.at(places)
         self.findings.counts["features"] += len(rows.ids)
         self.findings.features.append(rows)
         numbers = first_row + np.searchsorted(predicted, rows.order)
@@ -257,7 +281,21 @@ class Monitor:
         if verdicts:
             # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
             at = dict(zip(pairs.rows, pairs.at, strict=True))
-            self.findings.verdicts += [replace(one, row=at.get(one.row, self.rows - 1)) for one in verdicts]
+            # and how many labels had come by then, for many more may be in the same checkpoint
+            joined = {row: self.judged + place + 1 for place, row in enumerate(pairs.rows)}
+            self.findings.verdicts += [
+                replace(
+                    one,
+                    row=at.get(one.row, self.rows - 1),
+                    evidence={**one.evidence, "joined": joined.get(one.row, self.judged)},
+                )
+                for one in verdicts
+            ]
+        self.judged += len(pairs.rows)
+
+    def undecided(self) -> list[tuple[Any, ...]]:
+        """Pairs that wait for the task to be known."""
+        return [pair for pairs in self._undecided for pair in pairs.each()]
 
     # --- how much may be taken at once
 
@@ -288,6 +326,7 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         """What has no place of its own in a checkpoint, as values that msgpack can hold."""
         return {
+            "judged": self.judged,
             "from_row": self.serving.from_row,
             "version": self.serving.version,
             "versions": self.serving.known(),
@@ -302,6 +341,7 @@ class Monitor:
         self.task = Task(task) if task is not None else self.options.task
         self.serving.know(state["versions"])
         self.serving.go_on_with(state["version"], state["from_row"])
+        self.judged = state["judged"]
         self.performance.restore(state["performance"])
         self.schema = dict(state["schema"])
         self._undecided = [Pairs(**pairs) for pairs in state["undecided"]]

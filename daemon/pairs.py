@@ -31,6 +31,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def each(self) -> list[tuple[Any, ...]]:
+        """One after the other."""
+        return list(zip(*_lists(self), strict=True))
+
     def columns(self, task: Task, serving: Serving) -> Columns:
         """Label and error of the rows that the version in service has made."""
         rows = np.array(self.rows, dtype=np.int64)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import checkpoint
 from daemon.archive import Archive
-from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot
+from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot, Stored
 from daemon.checkpoint_writer import CheckpointWriter
 from daemon.event import EventDecoder, EventLimits, Rejected
 from daemon.intake import Intake
@@ -27,8 +27,6 @@ from daemon.monitor import Monitor
 from daemon.rows import Rows
 from daemon.stores.engine import Store
 from daemon.transports.base import Batch, TopicPartition
-from detectors.columns import Stream
-from detectors.reference import Reference
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +77,7 @@ class Pipeline:
         self._writer = CheckpointWriter(store, archive, respond, clock, sleep)
         self._lock = asyncio.Lock()
         self.monitors: dict[str, Monitor] = {}
-        self._written: dict[str, dict[Stream, Reference | None]] = {}
+        self._in_store: dict[str, Stored] = {}
         self._offsets: dict[TopicPartition, int] = {}  # as the store has them
         self._positions: dict[TopicPartition, int] = {}  # as memory has them
         self._lost: set[TopicPartition] = set()
@@ -98,7 +96,7 @@ class Pipeline:
             self._positions = dict(self._offsets)
             loaded = await checkpoint.load_monitors(connection, self._make_monitor)
         self.monitors = {monitor.model: monitor for monitor, _ in loaded}
-        self._written = {monitor.model: written for monitor, written in loaded}
+        self._in_store = {monitor.model: stored for monitor, stored in loaded}
         for monitor in self.monitors.values():
             if monitor.findings.afresh:
                 log.warning("detectors start afresh", model=monitor.model, detectors=monitor.findings.afresh)
@@ -178,7 +176,7 @@ class Pipeline:
 
     def _know(self, monitor: Monitor) -> None:
         self.monitors.setdefault(monitor.model, monitor)
-        self._written.setdefault(monitor.model, {})
+        self._in_store.setdefault(monitor.model, Stored())
 
     def _put_aside(self, one: Rejected, batch: Batch, model: str) -> None:
         record = batch.records[one.value]
@@ -200,7 +198,7 @@ class Pipeline:
         if not (moved or self._dirty):
             return
         monitors = [
-            checkpoint.snapshot_of(self.monitors[model], self._written[model], self._last_checkpoint)
+            checkpoint.snapshot_of(self.monitors[model], self._in_store[model], self._last_checkpoint)
             for model in sorted(self._dirty)
         ]
         self._writer.begin(Snapshot(moved, self._dead, monitors, dict(self._rejected)), self._stored)

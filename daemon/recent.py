@@ -55,6 +55,10 @@ class RecentIds:
         """The number of an id, -1 where it is not remembered."""
         return self._numbers.get(one, -1)
 
+    def id(self, number: int) -> str | None:
+        """The id that has a number, from ``first`` on."""
+        return self._ids[number - self._first]
+
     def reused(self, ids: Sequence[str | None]) -> list[int]:
         """The places of new ids that were met before, beyond the horizon."""
         if len(set(ids)) == len(ids) and self._numbers.keys().isdisjoint(ids):
@@ -85,6 +89,10 @@ class RecentIds:
     def first(self) -> int:
         """The number of the oldest id that is remembered."""
         return self._first
+
+    def contents(self) -> dict[str, int]:
+        """Every id that is remembered, with its number."""
+        return dict(self._numbers)
 
     def start(self, number: int) -> None:
         """Give the first id this number."""

@@ -1,11 +1,12 @@
 """The features of a model and their types, as its reference has them."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.columns import CATEGORY, NUMBER
+from daemon.columns import CATEGORY, NUMBER, Column, Untyped, kind_of
 from detectors.base import Kind, Severity, Verdict
 from detectors.columns import Columns
 from detectors.reference import Reference
@@ -39,6 +40,23 @@ def appeared(schema: Schema, columns: Columns) -> list[Verdict]:
         evidence = {"appeared": True, "feature": name, "type": kind}
         news.append(Verdict(Kind.QUALITY, signal, SCHEMA_DETECTOR, Severity.WARNING, row, ts, row, ts, evidence))
     return news
+
+
+def kinds_of_new(parts: Iterable[tuple[NDArray[np.int64], Mapping[str, Column]]], schema: Schema) -> Schema:
+    """The types of features that the schema does not have: each that of its first value.
+
+    ``parts`` are columns, each with the places of its rows.
+    """
+    first: dict[str, tuple[int, str]] = {}
+    for order, columns in parts:
+        for name, column in columns.items():
+            if name in schema or not isinstance(column, Untyped):
+                continue
+            place = next((place for place, value in enumerate(column.tolist()) if value is not None), None)
+            if place is not None:
+                found = (int(order[place]), kind_of([column[place]]))
+                first[name] = min(first.get(name, found), found)
+    return {name: kind for name, (_, kind) in first.items()}
 
 
 def choose(columns: Columns, schema: Schema, chosen: frozenset[str] | None, left_out: frozenset[str]) -> Columns:

@@ -1,7 +1,7 @@
 """One stream of a model: learns its reference, counts its rows in windows and gives them to the detectors."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Window:
         if not len(columns):
             return []
         self.changed = True
-        self._pending.append(columns)
+        self._pending.append(columns if self.reference is None else _watched(columns, self.reference))
         if self.reference is None:
             if self.missing:
                 return []
@@ -87,8 +87,11 @@ class Window:
         if self.prepare is not None:
             prepare = self.prepare(learning)
             learning, behind = prepare(learning), prepare(behind)
-        self.adopt(Reference.learn(learning, bins=self.bins))
-        self._pending = [behind] if len(behind) else []
+        # in the order of their names: that in which they were first seen depends on how the log was cut
+        learning = replace(learning, values=dict(sorted(learning.values.items())))
+        reference = Reference.learn(learning, bins=self.bins)
+        self.adopt(reference)
+        self._pending = [_watched(behind, reference)] if len(behind) else []
 
     def adopt(self, reference: Reference | None) -> None:
         """Go on with another reference and fresh detectors; None learns one from the rows to come."""
@@ -122,6 +125,10 @@ class Window:
         self._last = (int(rows.rows[-1]), float(rows.ts[-1]))
         return [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
 
+    def pending(self) -> list[Columns]:
+        """Rows that wait for the reference, or for their window, to be complete."""
+        return [concatenate(self._pending)] if self._pending else []
+
     def take_chunk(self, least_rows: int) -> Chunk | None:
         """The rows counted since the last chunk, once there are ``least_rows``."""
         if self.reference is None or self._counts is None or self._counted < least_rows:
@@ -133,7 +140,7 @@ class Window:
     def state(self) -> dict[str, Any]:
         """Everything but the reference, as values that msgpack can hold."""
         return {
-            "pending": [_pack(columns) for columns in self._pending],
+            "pending": [_pack(columns) for columns in self.pending()],
             "counts": None if self._counts is None else self._counts.tolist(),
             "counted": self._counted,
             "last": list(self._last),
@@ -155,6 +162,17 @@ class Window:
             except StateMismatch:
                 afresh.append(detector.name)
         return afresh
+
+
+def _watched(columns: Columns, reference: Reference) -> Columns:
+    """The signals of the reference and no others; one that is not there is missing in every row."""
+    values = {}
+    for name, kind in zip(reference.signals, reference.kinds, strict=True):
+        column = columns.values.get(name)
+        if column is None:
+            column = np.full(len(columns), np.nan) if kind == "number" else np.full(len(columns), None, dtype=object)
+        values[name] = column
+    return replace(columns, values=values)
 
 
 def _pack(columns: Columns) -> dict[str, Any]:

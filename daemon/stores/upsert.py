@@ -1,6 +1,6 @@
 """Insert or change, on either database."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -8,12 +8,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert ``rows``; where the key is taken, set the other columns that are given. All rows have the same columns."""
+async def upsert(
+    connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]], *, keep: Collection[str] = ()
+) -> None:
+    """Insert ``rows``; where the key is taken, set the other columns that are given, but for those to ``keep``.
+
+    All rows have the same columns.
+    """
     if rows:
         statement = _insert(connection, table)
         keys = [column.name for column in table.primary_key]
-        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in (*keys, *keep)}
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), list(rows))
 
 
