@@ -184,10 +184,8 @@ def delays(runs: int) -> None:
 
 
 def false_alarms(scale: float, streams: dict[str, Generate]) -> None:
-    print(
-        "\n\nFalse alarms of driftd where nothing changes: rows per alarm as a multiple of the budget (1 or more is kept),"
-    )
-    print("the share of runs that alarm within the budget (.63 is what alarms at random would give) and in 2,000 rows")
+    print("\n\nFalse alarms of driftd where nothing changes: rows per alarm over the budget (1 or more keeps it),")
+    print("the share of runs that alarm within the budget (.63 is what alarms at random give) and within 2,000 rows")
     print("  stream                budget  multiple  within  in 2,000    runs")
     for title, generate in streams.items():
         for budget, runs, rows in ((1_000, 120, 5_000), (10_000, 40, 40_000), (100_000, 20, 300_000)):
