@@ -34,7 +34,16 @@ def alike(value: object) -> object:
 @pytest.mark.parametrize(
     ("part", "settings", "renamed"),
     [
-        (Rules, MODEL.retrain, {"mode": MODEL.mode, "rollback": MODEL.watch.rollback}),
+        (
+            Rules,
+            MODEL.retrain,
+            {
+                "mode": MODEL.mode,
+                "rollback": MODEL.watch.rollback,
+                "judged_share": MODEL.gate.evaluation_share,
+                "judged_rows": MODEL.gate.minimum_rows,
+            },
+        ),
         (GateSettings, MODEL.gate, {}),
         (TrainerSettings, MODEL.retrain, {"name": MODEL.retrain.trainer}),
         (TrainingLimits, MODEL.retrain, {"seconds": MODEL.retrain.timeout_seconds}),
