@@ -185,7 +185,9 @@ class World:
 
     async def close_alarms(self, *numbers: int, model: str = "loans") -> bool:
         """Close these alarms (all of the model where none is named), and the incident if it is over."""
-        which = tables.alarms.c.id.in_(numbers) if numbers else tables.alarms.c.model == model
+        which = tables.alarms.c.model == model
+        if numbers:
+            which &= tables.alarms.c.id.in_(numbers)
         async with self.store.begin() as connection:
             await connection.execute(update(tables.alarms).where(which).values(state="closed"))
             over = await incidents.close_if_over(connection, model, self.clock.now())
