@@ -8,8 +8,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
-from daemon import dead_letters, event, incidents
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon import dead_letters, event, incidents, outbox
 from daemon.actions import HandActions
 from daemon.adoption import Adoption
 from daemon.archive import Archive
@@ -23,6 +26,7 @@ from daemon.logs import get_logger
 from daemon.measuring import measure
 from daemon.metrics import BATCH_SECONDS, BATCHES, Metrics
 from daemon.monitors import make_monitor, rules_of
+from daemon.notes import NoteKind
 from daemon.notifiers.registry import choose
 from daemon.pipeline import Pipeline
 from daemon.recipe import Recipe
@@ -47,6 +51,8 @@ from daemon.web.server import serve as listen
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 DAY_SECONDS = 86_400.0
 HOUSEKEEPING_SECONDS = 10.0
+AFTER_COMMIT_SECONDS = 0.5
+OUTBOX_DAYS = 30.0
 HOUSEKEEPING_TIMES = "17 3 * * *"
 
 log = get_logger("daemon")
@@ -165,6 +171,7 @@ class Daemon:
             webhook_url=_plain(settings.slack_webhook_url),
             bot_token=_plain(settings.slack_bot_token),
             channel=settings.slack_channel,
+            api_url=settings.slack_api_url,
         )
         return Dispatcher(
             self.store,
@@ -177,10 +184,18 @@ class Daemon:
     def _make_triggers(self) -> Triggers:
         return Triggers(
             lambda model: rules_of(self.settings.model(model)),
-            note=incidents.note,
+            note=self._note,
             wake=self._wake_retrainer,
             metrics=self.metrics,
         )
+
+    async def _note(
+        self, connection: AsyncConnection, model: str, kind: NoteKind, fields: Mapping[str, Any], now: float
+    ) -> int | None:
+        """Say what is being done, soon: the transaction has to end first."""
+        incident = await incidents.note(connection, model, kind, fields, now)
+        asyncio.get_running_loop().call_later(AFTER_COMMIT_SECONDS, self.dispatcher.wake)
+        return incident
 
     def _wake_retrainer(self) -> None:
         self.retrainer.wake()
@@ -192,7 +207,7 @@ class Daemon:
             Places.below(settings.data_dir),
             lambda model: Recipe.of(settings.model(model), settings.data_dir.absolute()),
             adopt=Adoption(self.store, self.pipeline, settings.model, self.dispatcher.wake),
-            note=incidents.note,
+            note=self._note,
             metrics=self.metrics,
         )
 
@@ -284,6 +299,8 @@ class Daemon:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             await self._listen_for_silence()
             await self.archive.compact(settings.archive.file_rows)
+            async with self.store.begin() as connection:
+                await outbox.prune(connection, time.time() - OUTBOX_DAYS * DAY_SECONDS)
             await dead_letters.trim(
                 self.store,
                 most_events=settings.dead_letters.max_events,
