@@ -12,48 +12,41 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import dead_letters, event, incidents, outbox
+from daemon import dead_letters, event, incidents, outbox, parts
 from daemon.actions import HandActions
 from daemon.adoption import Adoption
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.client import TOKEN_FILE
 from daemon.dispatch import Dispatcher
-from daemon.event_rules import EventLimits
-from daemon.housekeeping import Housekeeping, Keep
 from daemon.job_folder import Places
 from daemon.logs import get_logger
 from daemon.measuring import measure
 from daemon.metrics import BATCH_SECONDS, BATCHES, Metrics
 from daemon.monitors import make_monitor, rules_of
 from daemon.notes import NoteKind
-from daemon.notifiers.registry import choose
 from daemon.pipeline import Pipeline
-from daemon.recipe import Recipe
 from daemon.respond import Responder
 from daemon.retrains import Retrains
-from daemon.schedule import Entry, Schedule, retrains
+from daemon.schedule import Schedule
 from daemon.service_manager import ServiceManager
 from daemon.settings import Settings
 from daemon.stores.engine import StoreError, open_store
 from daemon.stores.migrate import upgrade
 from daemon.stream import StreamService, build
-from daemon.transports.base import BacklogLimits, Batch, FetchLimits, Retention, TopicPartition, TransportOptions
+from daemon.transports.base import Batch, TopicPartition
 from daemon.transports.errors import CannotOpen
 from daemon.transports.registry import make_transport
 from daemon.triggers import Triggers
 from daemon.volume import Volume
 from daemon.web import app as web
-from daemon.web.context import Access, Context, Limits
+from daemon.web.context import Context
 from daemon.web.server import CannotListen
 from daemon.web.server import serve as listen
 
-KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
-DAY_SECONDS = 86_400.0
 HOUSEKEEPING_SECONDS = 10.0
 AFTER_COMMIT_SECONDS = 0.5
 OUTBOX_DAYS = 30.0
-HOUSEKEEPING_TIMES = "17 3 * * *"
 
 log = get_logger("daemon")
 
@@ -81,8 +74,7 @@ class Daemon:
         self._ready = False
         self.stream: StreamService | None = None
         self.local_token = secrets.token_urlsafe(32)
-        limits = settings.limits
-        self.limits = EventLimits(limits.event_kb * KIBIBYTE, limits.features, limits.text_chars)
+        self.limits = parts.event_limits(settings)
 
     @classmethod
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
@@ -97,7 +89,7 @@ class Daemon:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self.settings
         # the log first: opening it takes the data folder, so that a second daemon changes nothing
-        self.transport = make_transport(settings.broker, _transport_options(settings))
+        self.transport = make_transport(settings.broker, parts.transport_options(settings))
         await self.transport.open()
         stack.push_async_callback(self.transport.close)
         # then the store, migrated before anything reads it
@@ -167,15 +159,9 @@ class Daemon:
 
     def _make_dispatcher(self) -> Dispatcher:
         settings = self.settings
-        notifier = choose(
-            webhook_url=_plain(settings.slack_webhook_url),
-            bot_token=_plain(settings.slack_bot_token),
-            channel=settings.slack_channel,
-            api_url=settings.slack_api_url,
-        )
         return Dispatcher(
             self.store,
-            notifier,
+            parts.notifier(settings),
             metrics=self.metrics,
             page_url=settings.page_url,
             repeat_seconds=lambda model: settings.model(model).alerts.repeat_hours * 3600,
@@ -205,25 +191,15 @@ class Daemon:
         return Retrains(
             self.store,
             Places.below(settings.data_dir),
-            lambda model: Recipe.of(settings.model(model), settings.data_dir.absolute()),
+            parts.recipe_of(settings),
             adopt=Adoption(self.store, self.pipeline, settings.model, self.dispatcher.wake),
             note=self._note,
             metrics=self.metrics,
         )
 
     def _make_schedule(self) -> Schedule:
-        settings = self.settings
-        every = [settings, *settings.models.values()]
-        crons = [one.retrain.cron for one in every if one.retrain.cron is not None]
-        house = Housekeeping(
-            self.store,
-            Places.below(settings.data_dir),
-            lambda model: Keep(settings.model(model).signal_days, settings.model(model).archive.days),
-            self.archive.expire,
-        )
-        entries = retrains(crons, lambda model: settings.model(model).retrain.cron, self.triggers)
-        entries.append(Entry(name="housekeeping", times=HOUSEKEEPING_TIMES, after=house))
-        return Schedule(self.store, entries, zone=settings.timezone)
+        due = parts.entries(self.settings, self.store, self.archive, self.triggers)
+        return Schedule(self.store, due, zone=self.settings.timezone)
 
     def _make_pipeline(self) -> Pipeline:
         settings = self.settings
@@ -241,26 +217,19 @@ class Daemon:
         )
 
     def _make_stream(self) -> StreamService:
-        limits = FetchLimits(records=self.settings.pipeline.batch_events)
+        limits = parts.fetch_limits(self.settings)
         return build(self.transport, self.settings.topics, self.pipeline.offsets, self._process, limits=limits)
 
     def _context(self) -> Context:
         settings = self.settings
-        limits = settings.limits
         return Context(
             store=self.store,
             append=self._append,
             check=lambda body: event.check(body, self.limits),
             actions=self.actions,
             metrics=self.metrics,
-            access=Access(
-                settings.http_host,
-                settings.public_url,
-                _plain(settings.api_token),
-                _plain(settings.ingest_token),
-                self.local_token,
-            ),
-            limits=Limits(limits.body_mb * MEBIBYTE, limits.decompressed_mb * MEBIBYTE),
+            access=parts.access(settings, self.local_token),
+            limits=parts.body_limits(settings),
             topic=settings.topics[0],
             mode=settings.mode,
             min_effect=lambda model: settings.model(model).min_effect,
@@ -300,11 +269,11 @@ class Daemon:
             await self._listen_for_silence()
             await self.archive.compact(settings.archive.file_rows)
             async with self.store.begin() as connection:
-                await outbox.prune(connection, time.time() - OUTBOX_DAYS * DAY_SECONDS)
+                await outbox.prune(connection, time.time() - OUTBOX_DAYS * parts.DAY_SECONDS)
             await dead_letters.trim(
                 self.store,
                 most_events=settings.dead_letters.max_events,
-                most_bytes=settings.dead_letters.max_mb * MEBIBYTE,
+                most_bytes=settings.dead_letters.max_mb * parts.MEBIBYTE,
                 days=settings.dead_letters.days,
                 now=time.time(),
             )
@@ -359,7 +328,7 @@ class Daemon:
         if self.settings.api_token is None:
             path = self.settings.data_dir / TOKEN_FILE
             path.unlink(missing_ok=True)
-            with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
                 file.write(self.local_token)
 
 
@@ -374,16 +343,3 @@ async def _end(task: "asyncio.Future[None]", stop: Callable[[], Awaitable[None] 
         await task
     except (asyncio.CancelledError, Exception):  # noqa: BLE001 (it has been logged where it ended the daemon)
         return
-
-
-def _transport_options(settings: Settings) -> TransportOptions:
-    return TransportOptions(
-        settings.data_dir.absolute(),
-        BacklogLimits(events=settings.limits.backlog_events, size=settings.limits.backlog_mb * MEBIBYTE),
-        Retention(settings.event_log.retention_mb * MEBIBYTE, settings.event_log.retention_days * DAY_SECONDS),
-    )
-
-
-def _plain(secret: object) -> str | None:
-    reveal = getattr(secret, "get_secret_value", None)
-    return reveal() if reveal is not None else None

@@ -1,0 +1,95 @@
+"""The settings in the words of the parts that go by them."""
+
+from collections.abc import Callable
+
+from daemon.archive import Archive
+from daemon.event_rules import EventLimits
+from daemon.housekeeping import Housekeeping, Keep
+from daemon.job_folder import Places
+from daemon.notifiers.base import Notifier
+from daemon.notifiers.registry import choose
+from daemon.recipe import Recipe
+from daemon.schedule import Entry, retrains
+from daemon.settings import Settings
+from daemon.stores.engine import Store
+from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TransportOptions
+from daemon.triggers import Triggers
+from daemon.web.context import Access, Limits
+
+KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
+DAY_SECONDS = 86_400.0
+HOUSEKEEPING_TIMES = "17 3 * * *"
+"""Once a day, at an hour and a minute that little else is done at."""
+
+
+def transport_options(settings: Settings) -> TransportOptions:
+    """Where events are kept, how many may wait, and for how long they stay."""
+    limits, kept = settings.limits, settings.event_log
+    return TransportOptions(
+        settings.data_dir.absolute(),
+        BacklogLimits(events=limits.backlog_events, size=limits.backlog_mb * MEBIBYTE),
+        Retention(kept.retention_mb * MEBIBYTE, kept.retention_days * DAY_SECONDS),
+    )
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    """How large a batch gets."""
+    return FetchLimits(records=settings.pipeline.batch_events)
+
+
+def event_limits(settings: Settings) -> EventLimits:
+    """What an event may be."""
+    limits = settings.limits
+    return EventLimits(limits.event_kb * KIBIBYTE, limits.features, limits.text_chars)
+
+
+def body_limits(settings: Settings) -> Limits:
+    """What a request may be."""
+    return Limits(settings.limits.body_mb * MEBIBYTE, settings.limits.decompressed_mb * MEBIBYTE)
+
+
+def access(settings: Settings, local_token: str) -> Access:
+    """Who may do what over HTTP."""
+    return Access(
+        settings.http_host,
+        settings.public_url,
+        _plain(settings.api_token),
+        _plain(settings.ingest_token),
+        local_token,
+    )
+
+
+def notifier(settings: Settings) -> Notifier:
+    """Where alerts go."""
+    return choose(
+        webhook_url=_plain(settings.slack_webhook_url),
+        bot_token=_plain(settings.slack_bot_token),
+        channel=settings.slack_channel,
+        api_url=settings.slack_api_url,
+    )
+
+
+def recipe_of(settings: Settings) -> Callable[[str], Recipe]:
+    """How each model is trained, judged and deployed."""
+    return lambda model: Recipe.of(settings.model(model), settings.data_dir.absolute())
+
+
+def entries(settings: Settings, store: Store, archive: Archive, triggers: Triggers) -> list[Entry]:
+    """What is done at certain times: cron retrains, and housekeeping."""
+    every = [settings, *settings.models.values()]
+    crons = [one.retrain.cron for one in every if one.retrain.cron is not None]
+    house = Housekeeping(
+        store,
+        Places.below(settings.data_dir),
+        lambda model: Keep(settings.model(model).signal_days, settings.model(model).archive.days),
+        archive.expire,
+    )
+    return [
+        *retrains(crons, lambda model: settings.model(model).retrain.cron, triggers),
+        Entry(name="housekeeping", times=HOUSEKEEPING_TIMES, after=house),
+    ]
+
+
+def _plain(secret: object) -> str | None:
+    reveal = getattr(secret, "get_secret_value", None)
+    return None if reveal is None else str(reveal())
