@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
 
 RETRY_SECONDS: Final = 30.0
+FINISH_SECONDS: Final = 10.0
 
 log = get_logger("daemon.schedule")
 
@@ -75,6 +76,7 @@ class Schedule:
         self._entries = {entry.name: entry for entry in entries}
         self._triggers: dict[str, BaseTrigger] = {entry.name: cron.parse(entry.times, zone) for entry in entries}
         self._stopping = asyncio.Event()
+        self._working: set[asyncio.Task[bool]] = set()
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -92,6 +94,15 @@ class Schedule:
             await self._stopping.wait()
         finally:
             scheduler.shutdown(wait=False)
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Wait for the work under way: a store must not be closed under a transaction."""
+        if self._working:
+            _, late = await asyncio.wait(self._working, timeout=FINISH_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def scheduler(self) -> "AsyncIOScheduler":
         """Declare the entries: late is better than never, and one run makes up for many."""
@@ -104,7 +115,7 @@ class Schedule:
             timezone=self._zone,
         )
         for name, trigger in self._triggers.items():
-            scheduler.add_job(self.due, trigger, args=[name], id=name, name=name)
+            scheduler.add_job(self._fire, trigger, args=[name], id=name, name=name)
         return scheduler
 
     async def due(self, name: str) -> bool:
@@ -120,6 +131,13 @@ class Schedule:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RETRY_SECONDS)
         return False
+
+    async def _fire(self, name: str) -> None:
+        """Do what is due in a task that the scheduler's own end does not cancel."""
+        task = asyncio.create_task(self.due(name), name=name)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        await asyncio.shield(task)
 
     async def make_up(self, name: str) -> bool:
         """Do the work of an entry if a time of it has passed since it was last done; not for a new entry."""

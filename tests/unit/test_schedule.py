@@ -177,16 +177,27 @@ async def test_late_is_better_than_never_and_one_run_makes_up_for_many(store: St
     scheduler.shutdown(wait=False)
 
 
-async def test_the_scheduler_does_the_work_when_its_time_comes(store: Store) -> None:
-    done = Done()
-    work = scheduled(store, Clock(), done)
+async def test_the_scheduler_does_the_work_when_its_time_comes_and_ends_after_it(store: Store) -> None:
+    done, may_end = Done(), asyncio.Event()
+
+    async def slow(connection: AsyncConnection, now: float) -> None:
+        await done(connection, now)
+        await may_end.wait()
+
+    work = Schedule(store, [Entry(name="work", times="0 * * * *", inside=slow)], clock=Clock())
     scheduler = work.scheduler()
     scheduler.start(paused=True)
     scheduler.modify_job("work", next_run_time=datetime.now(UTC))
     scheduler.resume()
     async with asyncio.timeout(10):
         await done.event.wait()
-    scheduler.shutdown(wait=False)
+        scheduler.shutdown(wait=False)
+        ending = asyncio.create_task(work.finish())
+        await asyncio.sleep(0)
+        may_end.set()
+        await ending
+    async with store.read() as connection:
+        assert (await connection.execute(select(tables.slots.c.job))).scalars().all() == ["work"]
 
 
 async def test_running_ends_when_told(store: Store) -> None:
