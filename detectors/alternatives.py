@@ -26,9 +26,6 @@ ESTIMATION_MARGIN: Final = 0.4
 ESTIMATION_MARGIN_CORRELATED: Final = 1.0
 """The same where rows are correlated, because then the correlation is an estimate as well."""
 
-PRIOR_ROWS: Final = 200
-"""Rows of the reference that a law which is tolerated is put together with."""
-
 _FIXED_POINT: Final = 30
 
 
@@ -99,12 +96,14 @@ def build_alternatives(reference: Reference, *, min_effect: float, min_loss: flo
     )
 
 
-def retilt(reference: Reference, s: int, chosen: tuple[int, ...], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def retilt(
+    reference: Reference, s: int, chosen: tuple[int, ...], counts: NDArray[np.int64], prior_rows: int
+) -> NDArray[np.float64]:
     """The tilts of the bets ``chosen`` of signal s (B bins, K bets), had its law been that of ``counts`` (B).
 
-    The counts are put together with ``PRIOR_ROWS`` rows of the reference's law, because they were picked for being odd.
+    The counts are put together with ``prior_rows`` rows of the reference's law.
     """
-    row = counts + PRIOR_ROWS * reference_law(reference, s)
+    row = counts + prior_rows * reference_law(reference, s)
     moved = replace(reference, counts=np.where(np.arange(len(reference.counts))[:, None] == s, row, reference.counts))
     moved = replace(moved, rows=int(row.sum()))
     law = reference_law(moved, s)
@@ -143,7 +142,7 @@ def _tilt(number: int, bet: Bet, reference_law: NDArray[np.float64], reference: 
     """
     used = reference_law > 0
     law, before = bet.law[used], reference_law[used]
-    temper = float(reference.temper[s])
+    temper = float(reference.temper[s] if bet.value is None else reference.bin_temper[s, bet.value])
     ratio = np.log(law / before)
     z = ESTIMATION_MARGIN if temper == 1.0 else ESTIMATION_MARGIN_CORRELATED
     chi2 = float(((law - before) ** 2 / before).sum())

@@ -26,6 +26,8 @@ SLAB: Final = 100_000
 RECHECK: Final = 8
 CERTAIN: Final = 2.0
 """A change is too small for certain when it is so many standard errors below what is worth raising."""
+PRIOR_ROWS: Final = 200
+"""So many rows of the reference temper the law of a change that is too small: it was picked for being odd."""
 MOST_RECHECK_ROWS: Final = 50
 """A change that is perhaps too small to raise is looked at again after one part in ``RECHECK`` of the rows since it
 began, and after so many at most."""
@@ -38,9 +40,10 @@ class EDetector:
     ``min_effect`` the stability index, and ``min_loss`` the rise of the error rate (or, for an error that is a number,
     of its mean relative to the reference's), below which a change is not raised. An error that falls is not raised.
 
-    A change with evidence and without effect is tolerated: from then on the bets are against the law that it left.
-    What was raised for a signal and kind is not raised again until the rows are back to the reference. That is answered
-    as a verdict too, with ``recovered`` set (see ``open_alarms.py``).
+    A change with evidence and without effect is settled: from then on the bets are against the law that it left.
+    What was raised for a signal and kind is not raised again until the rows are back to the reference, or change once
+    more (``again`` in the evidence is then the row of the alarm before). That they are back is answered as a verdict
+    too, with ``recovered`` set (see ``open_alarms.py``).
     """
 
     def __init__(
@@ -80,7 +83,8 @@ class EDetector:
     def _update(self, summary: Summary) -> list[Verdict]:
         factor = factors(self._log_likelihoods(summary))
         for m in self._open:
-            factor[:, self._judge.columns(m)] = 0.0
+            if not self._judge.is_settled(m):
+                factor[:, self._judge.columns(m)] = 0.0
         ends = self._judge.history.rows + np.cumsum(summary.sizes)
         verdicts: list[Verdict] = []
         done = 0
@@ -94,7 +98,9 @@ class EDetector:
             self._judge.history.extend(summary, done, done + w + 1)
             done += w + 1
             row, ts = int(summary.last_rows[done - 1]), float(summary.last_ts[done - 1])
-            found: list[tuple[int, Verdict | None]] = [*self._open.close(over[w], row, ts)]
+            found = self._open.close(over[w], row, ts)
+            for m, _ in found:
+                self._restart(m)
             if hit == w:
                 found += self._raise(row, ts)
             for m, verdict in found:
@@ -104,8 +110,8 @@ class EDetector:
         return verdicts
 
     def _factor(self, m: int, counts: NDArray[np.int32]) -> NDArray[np.float64]:
-        """What each window multiplies the bets of monitor m by: nothing is bet on what has been raised."""
-        if m in self._open:
+        """What each window multiplies the bets of monitor m by; nothing is bet where what was raised is not settled."""
+        if m in self._open and not self._judge.is_settled(m):
             return np.zeros((len(counts), self._bets.monitors[m].stop - self._bets.monitors[m].start))
         return factors(counts[:, self._bets.monitors[m].s] @ self._judge.tilts(m))
 
@@ -154,22 +160,32 @@ class EDetector:
 
     def _consider(self, m: int, evidence: float, row: int, ts: float) -> Verdict | None:
         """Raise what monitor m has evidence for, unless the change is too small."""
-        known = max(self._open.over_since(m), int(self._since[m]))
-        change, effect = self._judge.change(m, not_before=known)
+        change, effect = self._judge.change(m, not_before=max(self._open.over_since(m), int(self._since[m])))
         least, now = self._judge.least(m), self._judge.history.rows
-        if effect.value < least:
-            if effect.value + CERTAIN * effect.error < least:
-                self._evidence[self._judge.columns(m)] = 0.0
-                self._judge.tolerate(m, change.counts[self._bets.monitors[m].s])
-                self._since[m] = now
+        figures = {"log10_evidence": round(float(np.log10(evidence)), 3), "threshold": self.events_per_false_alarm}
+        sizes = [effect]
+        if m in self._open:
+            sizes.append(self._judge.news(m, change))
+            figures["again"] = self._open.raised_row(m)
+        # an alarm on top of one has to be beyond doubt
+        doubt = len(sizes) - 1
+        if any(size.value - doubt * size.error < least for size in sizes):
+            if any(size.value + CERTAIN * size.error < least for size in sizes):
+                self._restart(m)
+                if m not in self._open:
+                    self._judge.settle(m, change.counts[self._bets.monitors[m].s], PRIOR_ROWS)
             else:
                 self._again[m] = now + 1 + min((now - change.start) // RECHECK, MOST_RECHECK_ROWS)
             return None
-        self._judge.forget(m)
-        change, _ = self._judge.change(m, not_before=change.start)
-        self._open.add(m, row, change)
-        figures = {"log10_evidence": round(float(np.log10(evidence)), 3), "threshold": self.events_per_false_alarm}
+        self._judge.unsettle(m)
+        self._open.add(m, row, self._judge.change_from_reference(m, not_before=change.start))
         return self._judge.verdict(m, change, effect, row=row, ts=ts, evidence=figures)
+
+    def _restart(self, m: int) -> None:
+        """Monitor m's evidence begins here."""
+        self._evidence[self._judge.columns(m)] = 0.0
+        self._since[m] = self._judge.history.rows
+        self._again[m] = 0
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on later."""
@@ -180,9 +196,8 @@ class EDetector:
             "evidence": self._evidence.tobytes(),
             "again": self._again.tobytes(),
             "since": self._since.tobytes(),
-            "tolerated": self._judge.tolerated(),
             "open": self._open.to_dict(),
-            "history": self._judge.history.to_dict(),
+            "judge": self._judge.to_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -193,9 +208,8 @@ class EDetector:
         self._evidence = np.frombuffer(state["evidence"], dtype=np.float64).copy()
         self._again = np.frombuffer(state["again"], dtype=np.int64).copy()
         self._since = np.frombuffer(state["since"], dtype=np.int64).copy()
-        self._judge.restore_tolerated(state["tolerated"])
         self._open.restore(state["open"])
-        self._judge.history.restore(state["history"])
+        self._judge.restore(state["judge"])
 
 
 def _first(hits: NDArray[np.bool_]) -> int:

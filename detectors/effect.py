@@ -41,11 +41,12 @@ class Effects:
         self._groups = np.array([_groups(reference, s) for s in range(len(reference.signals))], dtype=np.int64)
         self._grouped_reference = self._grouped(reference.counts)
 
-    def of(self, s: int, kind: Kind, counts: NDArray[np.int64]) -> Effect:
-        """What ``kind`` of change the bin counts ``counts`` of signal s show."""
+    def of(self, s: int, kind: Kind, counts: NDArray[np.int64], before: NDArray[np.int64] | None = None) -> Effect:
+        """What ``kind`` of change the counts (B bins) of signal s show, against the reference's or those ``before``."""
+        reference = self._reference.counts[s] if before is None else before
         if kind is Kind.CONCEPT:
-            return self._of_error(s, counts)
-        reference, now = self._reference.counts[s], counts
+            return self._of_error(s, counts, reference)
+        now = counts
         labels = self._reference.bins[s].labels()
         if kind is Kind.ANOMALY:
             highest = len(labels) - 1
@@ -58,8 +59,8 @@ class Effects:
             growth = _shares(now)[:FIRST_BIN] - _shares(reference)[:FIRST_BIN]
             b = int(np.argmax(growth))
         else:
-            groups_before = self._grouped_reference[s, FIRST_BIN:]
-            groups_now = self._grouped(counts, s)[FIRST_BIN:]
+            groups_before = self._one_grouped(s, reference)[FIRST_BIN:]
+            groups_now = self._one_grouped(s, now)[FIRST_BIN:]
             moved = np.abs(_shares(now) - _shares(reference))[: len(labels)]
             moved[:FIRST_BIN] = -1.0
             b = int(np.argmax(moved))
@@ -75,15 +76,18 @@ class Effects:
 
     def ranking(self, counts: NDArray[np.int64]) -> tuple[tuple[str, float], ...]:
         """Signals by their stability index for ``counts`` (S signals, B bins), as shares of 1, most moved first."""
-        now = np.zeros_like(self._grouped_reference)
-        np.add.at(now, (np.arange(len(counts))[:, None], self._groups), counts)
-        values, _ = stability_index(now, self._grouped_reference, self._reference.temper)
+        values, _ = stability_index(self._grouped(counts), self._grouped_reference, self._reference.temper)
         total = float(values.sum()) or 1.0
         order = np.argsort(-values, kind="stable")[:10]
         return tuple((self._reference.signals[s], round(float(values[s]) / total, 4)) for s in order if values[s] > 0)
 
-    def means(self, s: int, counts: NDArray[np.int64]) -> tuple[float, float] | None:
-        """Mean of the numbers in the reference and in ``counts``, read off the bins; None where there are none."""
+    def means(
+        self, s: int, counts: NDArray[np.int64], before: NDArray[np.int64] | None = None
+    ) -> tuple[float, float] | None:
+        """Mean of the numbers in the reference (or ``before``) and in ``counts``, read off the bins.
+
+        None where there are no numbers.
+        """
         bins = self._reference.bins[s]
         if not isinstance(bins, NumberBins) or not len(bins.values):
             return None
@@ -91,18 +95,18 @@ class Effects:
         values = np.zeros(self._reference.width)
         values[FIRST_BIN : bins.width] = bins.values
         values[NEW] = bins.edges[-1]
-        before = self._reference.counts[s, NEW:]
+        reference = (self._reference.counts[s] if before is None else before)[NEW:]
         now = counts[NEW:]
-        if not before.sum() or not now.sum():
+        if not reference.sum() or not now.sum():
             return None
-        return float(before @ values[NEW:] / before.sum()), float(now @ values[NEW:] / now.sum())
+        return float(reference @ values[NEW:] / reference.sum()), float(now @ values[NEW:] / now.sum())
 
-    def _of_error(self, s: int, counts: NDArray[np.int64]) -> Effect:
+    def _of_error(self, s: int, counts: NDArray[np.int64], reference: NDArray[np.int64]) -> Effect:
         bins = self._reference.bins[s]
-        before, now = self.means(s, counts) or (0.0, 0.0)
+        before, now = self.means(s, counts, reference) or (0.0, 0.0)
         temper = float(self._reference.temper[s])
         rows = max(float(counts.sum()) * temper, 1.0)
-        reference_rows = max(self._reference.rows * temper, 1.0)
+        reference_rows = max(float(reference.sum()) * temper, 1.0)
         if bins.width == FIRST_BIN + 2:
             spread = np.sqrt(max(now * (1 - now), 1 / rows))
             name, size = "error_rate", 1.0
@@ -111,11 +115,12 @@ class Effects:
         error = float(spread * np.sqrt(1 / rows + 1 / reference_rows)) / size
         return Effect(name, (now - before) / size, error, "mean error", before, now)
 
-    def _grouped(self, counts: NDArray[np.int64], s: int | None = None) -> NDArray[np.float64]:
-        if s is not None:
-            one = np.zeros(self._grouped_reference.shape[1])
-            np.add.at(one, self._groups[s], counts)
-            return one
+    def _one_grouped(self, s: int, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        grouped = np.zeros(self._grouped_reference.shape[1])
+        np.add.at(grouped, self._groups[s], counts)
+        return grouped
+
+    def _grouped(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         grouped = np.zeros((len(counts), int(self._groups.max()) + 1))
         np.add.at(grouped, (np.arange(len(counts))[:, None], self._groups), counts)
         return grouped
@@ -145,11 +150,11 @@ def stability_index(
 
 
 def _groups(reference: Reference, s: int) -> NDArray[np.int64]:
-    """The group of each bin of signal s: special bins and categories are their own, bins of numbers share."""
+    """The group of each bin of signal s: single values are their own, ranges of numbers share."""
     bins = reference.bins[s]
     groups = np.zeros(reference.width, dtype=np.int64)
     groups[: bins.width] = np.arange(bins.width)
-    if bins.kind == "number" and bins.width > FIRST_BIN + PSI_GROUPS:
+    if isinstance(bins, NumberBins) and not bins.exact and bins.width > FIRST_BIN + PSI_GROUPS:
         own = reference.counts[s, FIRST_BIN : bins.width]
         middle = (np.cumsum(own) - own / 2) / max(own.sum(), 1)
         _, groups[FIRST_BIN : bins.width] = np.unique((middle * PSI_GROUPS).astype(np.int64), return_inverse=True)

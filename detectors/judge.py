@@ -34,7 +34,7 @@ class Judge:
         self.bets = build_alternatives(reference, min_effect=min_effect, min_loss=min_loss)
         self.history = History(len(reference.signals), reference.width)
         self._tilts = [tilt.copy() for tilt in self.bets.tilts]
-        self._tolerated: dict[int, NDArray[np.int64]] = {}
+        self._settled: dict[int, tuple[NDArray[np.int64], int]] = {}
         self._effects = Effects(reference)
 
     @cached_property
@@ -58,33 +58,43 @@ class Judge:
         """The same for all bets of signal s."""
         return self._tilts[s]
 
-    def tolerate(self, m: int, counts: NDArray[np.int64]) -> None:
-        """From now on monitor m's bets are against the law of ``counts``: changed too little to be raised, and known.
+    def settle(self, m: int, counts: NDArray[np.int64], prior_rows: int = 0) -> None:
+        """From now on monitor m's bets are against the law of ``counts``: it is known and no news.
 
-        Otherwise what is small and stays would, in a lucky stretch, look large enough sooner or later. Effects are
-        still measured against the reference, so that what creeps away from it is raised in the end.
+        So it is with a change that is too small to be raised, which in a lucky stretch would look large enough sooner
+        or later, and with one that has been raised and may be followed by another. Effects are still measured against
+        the reference. Where the counts were picked for being odd, ``prior_rows`` of the reference's law temper them.
         """
         s = self.bets.monitors[m].s
-        self._tolerated[m] = counts
+        self._settled[m] = (counts, prior_rows)
         part = self._part(m)
-        self._tilts[s][:, part] = retilt(self.reference, s, self.bets.chosen[s][part], counts)
+        self._tilts[s][:, part] = retilt(self.reference, s, self.bets.chosen[s][part], counts, prior_rows)
 
-    def forget(self, m: int) -> None:
+    def is_settled(self, m: int) -> bool:
+        """Whether monitor m's bets are against another law than the reference's."""
+        return m in self._settled
+
+    def unsettle(self, m: int) -> None:
         """Monitor m's bets are against the reference's law again."""
-        if self._tolerated.pop(m, None) is not None:
+        if self._settled.pop(m, None) is not None:
             s, part = self.bets.monitors[m].s, self._part(m)
             self._tilts[s][:, part] = self.bets.tilts[s][:, part]
 
-    def tolerated(self) -> list[Any]:
-        """What ``tolerate`` was told and holds, as plain values."""
-        return [[m, counts.tolist()] for m, counts in self._tolerated.items()]
+    def to_dict(self) -> dict[str, Any]:
+        """What was settled, and the past, as values that msgpack can hold."""
+        settled = [[m, counts.tolist(), prior_rows] for m, (counts, prior_rows) in self._settled.items()]
+        return {"settled": settled, "history": self.history.to_dict()}
 
-    def restore_tolerated(self, data: list[Any]) -> None:
-        """Go on from what ``tolerated`` gave."""
-        for m in list(self._tolerated):
-            self.forget(m)
-        for m, counts in data:
-            self.tolerate(m, np.array(counts, dtype=np.int64))
+    def restore(self, data: dict[str, Any]) -> None:
+        """Go on from what ``to_dict`` gave."""
+        for m in list(self._settled):
+            self.unsettle(m)
+        for m, counts, prior_rows in data["settled"]:
+            self.settle(m, np.array(counts, dtype=np.int64), prior_rows)
+        self.history.restore(data["history"])
+
+    def _reference_tilts(self, m: int) -> NDArray[np.float64]:
+        return self.bets.tilts[self.bets.monitors[m].s][:, self._part(m)]
 
     def _part(self, m: int) -> slice:
         monitor = self.bets.monitors[m]
@@ -95,7 +105,7 @@ class Judge:
         """What a row in each bin adds to the bet that the reference's law is back, after ``bet`` of monitor m."""
         # the square root of p/q, because q is only the nearest of a few laws: fair for any law at least halfway to it.
         # The margin was taken off the bet on the change, and is to be taken off the bet on its end as well
-        tilt = self.bets.tilts[self.bets.monitors[m].s][:, self._part(m)][:, bet]
+        tilt = self._reference_tilts(m)[:, bet]
         return np.asarray(-tilt / 2 - self.bets.margins[self.columns(m)][bet])
 
     def least(self, m: int) -> float:
@@ -111,12 +121,25 @@ class Judge:
         change, effect = self._sized(
             m, change_point(self.history, s, self.tilts(m), prior, sizes, not_before=not_before)
         )
-        if effect.name == INDEX and m not in self._tolerated:
+        if effect.name == INDEX and m not in self._settled:
             # the symmetric divergence is about twice the likelihood gained a row: in few rows the better estimate,
             # because it looks along one direction, and the index into every group
             index = 2 * change.steepness / float(self.reference.temper[s])
             effect = replace(effect, value=max(effect.value, index))
         return change, effect
+
+    def change_from_reference(self, m: int, *, not_before: int) -> ChangePoint:
+        """The same against the reference's law, whatever monitor m's bets are against."""
+        columns = self.columns(m)
+        prior, sizes = np.log(self.bets.weights[columns]), self.bets.margins[columns]
+        s = self.bets.monitors[m].s
+        return change_point(self.history, s, self._reference_tilts(m), prior, sizes, not_before=not_before)
+
+    def news(self, m: int, change: ChangePoint) -> Effect:
+        """The size of ``change`` beside the law that monitor m's bets are against."""
+        monitor = self.bets.monitors[m]
+        before = self._settled[m][0] if m in self._settled else None
+        return self._effects.of(monitor.s, monitor.kind, change.counts[monitor.s], before)
 
     def change_back(self, m: int, bet: int, raised: int) -> tuple[ChangePoint, Effect]:
         """Where, from ``raised`` rows on, the reference's law seems to be back, and what effect is left since then."""

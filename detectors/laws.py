@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Kind
-from detectors.bins import FIRST_BIN, NEW
+from detectors.bins import FIRST_BIN, NEW, NumberBins
 from detectors.reference import Reference
 
 SHIFTS: Final = {0.125: 0.05, 0.25: 0.1, 0.5: 0.14, 1.0: 0.08, 2.0: 0.03}
@@ -24,8 +24,12 @@ LUMPS: Final = 0.1
 """Weight of what is neither, all together: that values pile up somewhere."""
 LUMP: Final = 5.0
 """Factor, then, on the odds of a tenth of the number's law."""
-CATEGORY_ODDS: Final = (0.4, 0.65, 1.6, 2.5, 5.0)
+CATEGORY_ODDS: Final = (0.1, 0.5, 1.6, 2.5, 5.0)
 """Factors on the odds of a category."""
+VALUE_ODDS: Final = (0.1, 5.0)
+"""Factors on the odds of a value, of a number that has few."""
+VALUES: Final = 0.4
+"""Weight of those, all together."""
 ERRORS: Final = ((1.15, 0.0), (1.35, 0.0), (1.75, 0.0), (2.5, 0.02), (4.0, 0.06))
 """Factor on the odds of an error, and the share that errors come to at least, after a model that hardly ever erred."""
 STRANGE: Final = ((5.0, 0.1), (50.0, 0.7))
@@ -44,11 +48,15 @@ _normal: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Bet:
-    """That the signal now follows ``law`` (B bins), what it would mean, and its weight among bets of that meaning."""
+    """That the signal now follows ``law`` (B bins), what it would mean, and its weight among bets of that meaning.
+
+    ``value`` is the bin of the one value that it is about, if it is about one.
+    """
 
     kind: Kind
     law: NDArray[np.float64]
     weight: float = 1.0
+    value: int | None = None
 
 
 def reference_law(reference: Reference, s: int) -> NDArray[np.float64]:
@@ -73,10 +81,10 @@ def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet
         yield from _strange(bins.width, law)
         return
     if bins.kind == "number" and bins.width - FIRST_BIN >= FEWEST_VALUES:
-        yield from _number(bins.width, law)
+        yield from _number(bins.width, law, exact=isinstance(bins, NumberBins) and bins.exact)
     elif bins.width - FIRST_BIN > 1:
         for b in range(FIRST_BIN, bins.width):
-            yield from (Bet(Kind.DRIFT, _odds(law, b, factor)) for factor in CATEGORY_ODDS)
+            yield from (Bet(Kind.DRIFT, _odds(law, b, factor), value=b) for factor in CATEGORY_ODDS)
     for b in range(FIRST_BIN):
         yield from (Bet(Kind.QUALITY, _odds(law, b, factor, least)) for factor, least in BROKEN)
 
@@ -100,12 +108,16 @@ def _strange(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:
         yield from (Bet(Kind.ANOMALY, _odds(law, which, factor, least)) for factor, least in STRANGE)
 
 
-def _number(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:
+def _number(width: int, law: NDArray[np.float64], *, exact: bool) -> Iterator[Bet]:
     for shift, weight in SHIFTS.items():
         yield Bet(Kind.DRIFT, _moved(law, width, shift, 1.0), weight)
         yield Bet(Kind.DRIFT, _moved(law, width, -shift, 1.0), weight)
     for scale, weight in SCALES.items():
         yield Bet(Kind.DRIFT, _moved(law, width, 0.0, scale), weight)
+    if exact:
+        single = [(b, factor) for b in range(FIRST_BIN, width) for factor in VALUE_ODDS]
+        yield from (Bet(Kind.DRIFT, _odds(law, b, factor), VALUES / len(single), b) for b, factor in single)
+        return
     lumps = [slice(first, min(first + 2, width)) for first in range(FIRST_BIN, width, 2)]
     yield from (Bet(Kind.DRIFT, _odds(law, lump, LUMP), LUMPS / len(lumps)) for lump in lumps)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.bins import FIRST_BIN, INVALID_BIN, MISSING, NEW, Bins, bins_from_dict, learn_bins
+from detectors.bins import FIRST_BIN, INVALID_BIN, MISSING, NEW, Bins, NumberBins, bins_from_dict, learn_bins
 from detectors.columns import Columns, Stream
 from detectors.correlation import correlation_time
 
@@ -17,6 +17,8 @@ VERSION: Final = 1
 SAMPLE_ROWS: Final = 1_000
 SAMPLE_VALUES: Final = 400_000
 LARGEST_KEPT: Final = 3e38
+MOST_BY_BIN: Final = 1_000
+"""With more signals than this, bursts of single values are not looked for."""
 """A reference keeps up to so many of its rows, and at most so many values, for detectors that look at whole rows."""
 
 
@@ -25,7 +27,8 @@ class Reference:
     """What the rows of one stream looked like when all was well.
 
     ``counts[s, b]`` is how many of the ``rows`` rows had signal s in bin b, padded with zeros to ``width`` bins.
-    ``temper[s]`` is what a row's evidence is worth beside that of an independent row, between 0 and 1. ``sample`` holds
+    ``temper[s]`` is what a row's evidence is worth beside that of an independent row, between 0 and 1, and
+    ``bin_temper[s, b]`` the same for evidence that rests on one value only, which may come in bursts. ``sample`` holds
     some of the rows, evenly spread (k rows, S signals): a number as it was (NaN where missing, infinite where invalid),
     a category as the index of its bin.
     """
@@ -36,6 +39,7 @@ class Reference:
     counts: NDArray[np.int64]
     rows: int
     temper: NDArray[np.float64]
+    bin_temper: NDArray[np.float64]
     sample: NDArray[np.float32]
 
     @classmethod
@@ -53,7 +57,7 @@ class Reference:
         learned = tuple(learn_bins(columns.values[name], bins=bins, categories=categories) for name in signals)
         width = max(one.width for one in learned)
         counts = np.zeros((len(signals), width), dtype=np.int64)
-        temper = np.ones(len(signals))
+        temper, bin_temper = np.ones(len(signals)), np.ones((len(signals), width))
         kept = np.linspace(0, len(columns) - 1, min(len(columns), SAMPLE_ROWS, SAMPLE_VALUES // len(signals) + 1))
         picked = np.unique(kept.astype(np.int64))
         sample = np.empty((len(picked), len(signals)), dtype=np.float32)
@@ -62,8 +66,9 @@ class Reference:
             counts[s] = np.bincount(codes, minlength=width)
             points = one.points(columns.values[name][picked])
             sample[:, s] = np.where(np.isfinite(points), np.clip(points, -LARGEST_KEPT, LARGEST_KEPT), points)
-            temper[s] = 1 / max(correlation_time(score) for score in _scores(codes, one, counts[s]))
-        return cls(columns.stream, signals, learned, counts, len(columns), temper, sample)
+            bin_temper[s] = _bin_temper(codes, one, counts[s]) if len(signals) <= MOST_BY_BIN else 1.0
+            temper[s] = _temper(codes, one, counts[s])
+        return cls(columns.stream, signals, learned, counts, len(columns), temper, bin_temper, sample)
 
     @property
     def width(self) -> int:
@@ -99,6 +104,7 @@ class Reference:
             "counts": [row[: one.width].tolist() for row, one in zip(self.counts, self.bins, strict=True)],
             "rows": self.rows,
             "temper": self.temper.tolist(),
+            "bin_temper": [row[: one.width].tolist() for row, one in zip(self.bin_temper, self.bins, strict=True)],
             "sample": b64encode(self.sample.astype("<f4").tobytes()).decode(),  # JSON has no bytes, and no NaN
         }
 
@@ -109,8 +115,10 @@ class Reference:
             raise ValueError(f"reference of version {data.get('version')}, this is version {VERSION}: learn it again")
         bins = tuple(bins_from_dict(one) for one in data["bins"])
         counts = np.zeros((len(bins), max(one.width for one in bins)), dtype=np.int64)
-        for s, row in enumerate(data["counts"]):
+        bin_temper = np.ones(counts.shape)
+        for s, (row, tempers) in enumerate(zip(data["counts"], data["bin_temper"], strict=True)):
             counts[s, : len(row)] = row
+            bin_temper[s, : len(row)] = tempers
         return cls(
             Stream(data["stream"]),
             tuple(data["signals"]),
@@ -118,16 +126,27 @@ class Reference:
             counts,
             int(data["rows"]),
             np.array(data["temper"], dtype=np.float64),
+            bin_temper,
             np.frombuffer(b64decode(data["sample"], validate=True), dtype="<f4")
             .reshape(-1, len(bins))
             .astype(np.float32),
         )
 
 
-def _scores(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> list[NDArray[np.float64]]:
-    """Series whose correlation stands for that of the evidence: for a number its rank, for a category each value."""
+def _temper(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> float:
+    """What a row of one signal is worth: of a number by its rank, of a category by its most frequent values."""
     if bins.kind == "number":
-        share = np.cumsum(counts) - counts / 2
-        return [share[codes], (codes < FIRST_BIN).astype(np.float64)]
-    frequent = np.argsort(-counts)[:3]
-    return [(codes == b).astype(np.float64) for b in frequent]
+        rank = np.cumsum(counts) - counts / 2
+        scores = [rank[codes], (codes < FIRST_BIN).astype(np.float64)]
+    else:
+        scores = [(codes == b).astype(np.float64) for b in np.argsort(-counts)[:3]]
+    return 1 / max(correlation_time(score) for score in scores)
+
+
+def _bin_temper(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What a row in each bin is worth, for bins that are a single value."""
+    temper = np.ones(len(counts))
+    if bins.kind == "category" or (isinstance(bins, NumberBins) and bins.exact):
+        for b in np.flatnonzero(counts):
+            temper[b] = 1 / correlation_time((codes == b).astype(np.float64))
+    return temper

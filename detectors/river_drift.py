@@ -89,7 +89,7 @@ class RiverDrift:
             w = min([len(summary) - 1, stop, *(w for w in fired if w >= done)])
             self._judge.history.extend(summary, done, w + 1)
             row, ts = int(summary.last_rows[w]), float(summary.last_ts[w])
-            verdicts += [verdict for _, verdict in self._open.close(over[w - done], row, ts)]
+            verdicts += [verdict for _, verdict in self._open.close(over[w - done], row, ts) if verdict is not None]
             for m in dict.fromkeys(fired.get(w, ())):
                 verdicts += self._consider(m, row, ts)
             done = w + 1
@@ -131,7 +131,7 @@ class RiverDrift:
             "fingerprint": self._fingerprint(),
             "detectors": [[m, freeze(detector)] for m, detector in self._detectors.items()],
             "open": self._open.to_dict(),
-            "history": self._judge.history.to_dict(),
+            "judge": self._judge.to_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ class RiverDrift:
             thaw(detectors[m], frozen)
         self._detectors = detectors
         self._open.restore(state["open"])
-        self._judge.history.restore(state["history"])
+        self._judge.restore(state["judge"])
 
     def _fingerprint(self) -> list[Any]:
         detector = self._make()

@@ -301,3 +301,21 @@ def test_a_budget_of_nothing_is_refused() -> None:
     reference, _ = learn(rows_of(Stream.FEATURES, {"feature:x": normal(0, (3_000, 0, 1))}))
     with pytest.raises(ValueError, match="events_per_false_alarm"):
         EDetector(reference, 0)
+
+
+def test_a_further_change_of_what_has_changed_is_raised_as_well() -> None:
+    further = normal(11, (5_000, 0, 1), (5_000, -0.7, 1), (3_000, 1.5, 1))
+    first, second = found({"feature:x": further})
+    assert 5_000 <= first.row <= 5_100
+    assert 10_000 <= second.row <= 10_060
+    assert abs(second.change_row - 10_000) <= 20
+    assert second.evidence["again"] == first.row
+    assert not second.recovered
+
+
+def test_a_value_that_is_no_longer_there_is_found_among_few() -> None:
+    rng = np.random.default_rng(12)
+    column = rng.choice([0.0, 1.0, 2.0, 3.0, 4.0, 17.0], 12_000, p=[0.4, 0.2, 0.15, 0.1, 0.05, 0.1])
+    column[5_000:][column[5_000:] == 17.0] = 0.0
+    (verdict,) = found({"feature:x": column})
+    assert 5_000 <= verdict.row <= 5_300
