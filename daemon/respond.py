@@ -59,7 +59,15 @@ class Responder:
         raised = []
         for verdict in verdicts:
             if verdict.recovered:
-                await close(connection, model, now, RECOVERED, kinds=[verdict.kind], signal=verdict.signal)
+                await close(
+                    connection,
+                    model,
+                    now,
+                    RECOVERED,
+                    kinds=[verdict.kind],
+                    signal=verdict.signal,
+                    row=verdict.change_row,
+                )
             elif (alarm := await _raise(connection, model, version, verdict, now)) is not None:
                 raised.append(alarm)
         if raised:
@@ -119,9 +127,15 @@ async def close(
     *,
     kinds: Sequence[str],
     signal: str | None = None,
+    row: int | None = None,
 ) -> None:
-    """Close the open alarms of a model that are of these kinds, and of one signal where it is given."""
+    """Close the open alarms of a model that are of these kinds, and of one signal where it is given.
+
+    ``row`` is the first one after which what was raised no longer holds, where that is known.
+    """
     which = (alarms.c.model == model) & (alarms.c.state == OPEN) & alarms.c.kind.in_(kinds)
     if signal is not None:
         which &= alarms.c.signal == signal
-    await connection.execute(update(alarms).where(which).values(state=CLOSED, closed=now, closed_reason=reason))
+    await connection.execute(
+        update(alarms).where(which).values(state=CLOSED, closed=now, closed_reason=reason, closed_row=row)
+    )
