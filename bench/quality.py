@@ -37,8 +37,10 @@ Values = dict[str, NDArray[Any]]
 Generate = Callable[[np.random.Generator, int], Values]
 RIVER = ("ADWIN", "DDM", "HDDM_W", "PageHinkley", "KSWIN")
 ON_ERRORS_ONLY = ("DDM", "HDDM_W")
-SLOW = {"KSWIN": 20, "HDDM_W": 4}
-"""Detectors that get so many times fewer rows."""
+FEWER = {"KSWIN": 20, "HDDM_W": 4}
+"""Detectors that are slow and get so many times fewer rows."""
+FEWER_RUNS = 3
+"""All of river's get so many times fewer runs."""
 
 
 def errors(rate: float) -> Generate:
@@ -174,7 +176,7 @@ def delays(runs: int) -> None:
             if table["driftd"].add(raised[0] if raised else None) and raised:
                 table["driftd"].placed.append(abs(raised[1] - REFERENCE_ROWS - CLEAN_ROWS))  # type: ignore[union-attr]
             for name in table:
-                if name != "driftd" and run < runs // SLOW.get(name, 1):
+                if name != "driftd" and run < runs // FEWER_RUNS // FEWER.get(name, 1):
                     # what it fired at while it was learning is not held against it here
                     fired = (row for row in theirs(name, values) if row >= REFERENCE_ROWS)
                     table[name].add(next(fired, None))
@@ -207,7 +209,7 @@ def river_false_alarms(rows: int) -> None:
     print("\n\nFalse alarms of river's defaults where nothing changes, in 100,000 rows after 2,000")
     print("  detector        errors .1    normal   AR(1) .5  AR(1) .9   rows")
     for name in RIVER:
-        many = rows // SLOW.get(name, 1)
+        many = rows // FEWER.get(name, 1)
         cells = []
         for generate in (errors(0.1), normal(), autoregression(0.5), autoregression(0.9)):
             values = generate(np.random.default_rng(3), REFERENCE_ROWS + many)
@@ -258,7 +260,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="the heavy form: an hour or so")
     long = parser.parse_args().long
     started = time.perf_counter()
-    delays(1_000 if long else 100)
+    delays(3_000 if long else 300)
     streams = {
         "errors .1": errors(0.1),
         "errors .3": errors(0.3),
