@@ -57,15 +57,6 @@ class Alternatives:
     chosen: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Tilt:
-    number: int
-    kind: Kind
-    logs: NDArray[np.float64]
-    margin: float
-    weight: float
-
-
 def build_alternatives(reference: Reference, *, min_effect: float, min_loss: float) -> Alternatives:
     """Lay the bets for every signal of ``reference``; bets on changes too small to be raised are left out."""
     tilts: list[NDArray[np.float64]] = []
@@ -74,22 +65,23 @@ def build_alternatives(reference: Reference, *, min_effect: float, min_loss: flo
     monitors: list[Monitor] = []
     chosen: list[tuple[int, ...]] = []
     offsets = [0]
+    shares = _signal_weights(reference)
     for s, name in enumerate(reference.signals):
         law = reference_law(reference, s)
+        laid = list(bets(reference, s, law))
+        logs, lowered, can_win = _tilts(laid, law, reference, s)
         least = min_loss if name == "error" else min_effect
-        large = [one for one in enumerate(bets(reference, s, law)) if _size(reference, s, one[1], law) >= least / 2]
-        kept = [tilt for tilt in (_tilt(number, bet, law, reference, s) for number, bet in large) if tilt is not None]
-        groups = dict.fromkeys(tilt.kind for tilt in kept)
-        ordered = [tilt for kind in groups for tilt in kept if tilt.kind is kind]
+        kept = [int(k) for k in np.flatnonzero(can_win & (_sizes(reference, s, laid, law) >= least / 2))]
+        groups = dict.fromkeys(laid[k].kind for k in kept)
+        ordered = [k for kind in groups for k in kept if laid[k].kind is kind]
         for kind in groups:
-            members = [tilt.weight for tilt in kept if tilt.kind is kind]
+            members = [laid[k].weight for k in kept if laid[k].kind is kind]
             part = 1.0 if len(groups) == 1 else BROKEN_WEIGHT if kind is Kind.QUALITY else 1 - BROKEN_WEIGHT
             monitors.append(Monitor(s, kind, len(weights), len(weights) + len(members)))
-            share = _signal_weight(reference, name) * part / sum(members)
-            weights += [share * weight for weight in members]
-        margins += [tilt.margin for tilt in ordered]
-        tilts.append(np.array([tilt.logs for tilt in ordered]).reshape(-1, reference.width).T.copy())
-        chosen.append(tuple(tilt.number for tilt in ordered))
+            weights += [shares[s] * part / sum(members) * weight for weight in members]
+        margins += lowered[ordered].tolist()
+        tilts.append(logs[ordered].T.copy())
+        chosen.append(tuple(ordered))
         offsets.append(len(weights))
     return Alternatives(
         tuple(tilts), tuple(offsets), np.array(weights), np.array(margins), tuple(monitors), tuple(chosen)
@@ -108,51 +100,57 @@ def retilt(
     moved = replace(moved, rows=int(row.sum()))
     law = reference_law(moved, s)
     laid = list(bets(moved, s, law))
-    tilts = [_tilt(number, laid[number], law, moved, s) for number in chosen]
+    logs, _, can_win = _tilts([laid[k] for k in chosen], law, moved, s)
     # a bet that could not win against this law rests
-    return np.stack([np.full(len(law), -1.0) if tilt is None else tilt.logs for tilt in tilts], axis=1)
+    return np.asarray(np.where(can_win[:, None], logs, -1.0).T.copy())
 
 
-def _size(reference: Reference, s: int, bet: Bet, law: NDArray[np.float64]) -> float:
-    """How large a change to the bet's law would be, in the figure that decides whether it is worth raising."""
+def _sizes(reference: Reference, s: int, laid: list[Bet], law: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How large a change to each bet's law would be, in the figure that decides whether it is worth raising."""
+    after = np.stack([bet.law for bet in laid]) if laid else np.zeros((0, len(law)))
     if reference.signals[s] == "error":
         if reference.bins[s].width - FIRST_BIN == FLAG_VALUES:
-            return float(bet.law[FIRST_BIN + 1] - law[FIRST_BIN + 1])
-        return np.inf
+            return np.asarray(after[:, FIRST_BIN + 1] - law[FIRST_BIN + 1])
+        return np.full(len(laid), np.inf)
     used = law > 0
-    return float(((bet.law - law)[used] * np.log(bet.law[used] / law[used])).sum())
+    return np.asarray(((after - law)[:, used] * np.log(after[:, used] / law[used])).sum(axis=1))
 
 
-def _signal_weight(reference: Reference, name: str) -> float:
-    others = len(reference.signals) - ("error" in reference.signals)
-    if "error" not in reference.signals:
-        return 1 / others
-    if name == "error":
-        return ERROR_WEIGHT if others else 1.0
-    return (1 - ERROR_WEIGHT) / others
+def _signal_weights(reference: Reference) -> list[float]:
+    """Each signal's share of the stream's weight: equal ones, but for the error, which matters most."""
+    with_error = "error" in reference.signals
+    others = len(reference.signals) - with_error
+    left = 1.0 if not with_error else 1 - ERROR_WEIGHT
+    error = ERROR_WEIGHT if others else 1.0
+    return [error if name == "error" else left / others for name in reference.signals]
 
 
-def _tilt(number: int, bet: Bet, reference_law: NDArray[np.float64], reference: Reference, s: int) -> _Tilt | None:
-    """What a row in each bin adds to the logarithm of ``bet``; None for a bet that could never win.
+def _tilts(
+    laid: list[Bet], reference_law: NDArray[np.float64], reference: Reference, s: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """What a row in each bin adds to the logarithm of each bet (K bets, B bins), by how much each was lowered (K).
+
+    The third says which bets could win at all.
 
     For a known p the bet is fair: the mean of q/p under p is 1. Here p is estimated from N rows, and the mean of q/p
     under the true law differs from 1 by an error whose variance is Var_p(q/p) / N = chi2(q, p) / N (the mean of q/p is
     linear in the law, and its gradient is q/p). Lowering the bet by z standard errors keeps it fair for the true law
     with the confidence of z. Correlated rows: the evidence is tempered by lambda = 1/tau, and N rows are worth N/tau.
     """
+    logs = np.zeros((len(laid), len(reference_law)))
+    if not laid:
+        return logs, np.zeros(0), np.zeros(0, dtype=bool)
     used = reference_law > 0
-    law, before = bet.law[used], reference_law[used]
-    temper = float(reference.temper[s] if bet.value is None else reference.bin_temper[s, bet.value])
-    ratio = np.log(law / before)
-    z = ESTIMATION_MARGIN if temper == 1.0 else ESTIMATION_MARGIN_CORRELATED
-    chi2 = float(((law - before) ** 2 / before).sum())
-    margin = z * float(np.sqrt(chi2 / (reference.rows * temper)))
-    if float(law @ ratio) <= margin:
-        return None
-    logs = np.zeros(len(reference_law))
-    logs[used] = temper * (ratio - margin)
+    after, before = np.stack([bet.law for bet in laid])[:, used], reference_law[used]
+    temper = np.array(
+        [reference.temper[s] if bet.value is None else reference.bin_temper[s, bet.value] for bet in laid]
+    )
+    ratio = np.log(after / before)
+    chi2 = ((after - before) ** 2 / before).sum(axis=1)
+    z = np.where(temper == 1.0, ESTIMATION_MARGIN, ESTIMATION_MARGIN_CORRELATED)
+    margin = z * np.sqrt(chi2 / (reference.rows * temper))
+    logs[:, used] = temper[:, None] * (ratio - margin[:, None])
     # in fixed point the sums of counts times tilts are exact, so that they do not depend on how rows were batched;
     # rounding down keeps the bet fair
-    return _Tilt(
-        number, bet.kind, np.ldexp(np.floor(np.ldexp(logs, _FIXED_POINT)), -_FIXED_POINT), temper * margin, bet.weight
-    )
+    logs = np.ldexp(np.floor(np.ldexp(logs, _FIXED_POINT)), -_FIXED_POINT)
+    return logs, temper * margin, (after * ratio).sum(axis=1) > margin

@@ -94,8 +94,9 @@ def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:
     if values == FLAG_VALUES:
         yield from (Bet(Kind.CONCEPT, _odds(law, FIRST_BIN + 1, factor, least)) for factor, least in ERRORS)
     elif values:
+        scores = _scores(law, FIRST_BIN + values)
         for shift, weight in SHIFTS.items():
-            yield Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, shift, 1.0), weight)
+            yield Bet(Kind.CONCEPT, _moved(law, FIRST_BIN + values, scores, shift, 1.0), weight)
         # larger than any error of the reference
         yield from (Bet(Kind.CONCEPT, _odds(law, NEW, factor, least), 0.03) for factor, least in BROKEN)
 
@@ -109,11 +110,12 @@ def _strange(width: int, law: NDArray[np.float64]) -> Iterator[Bet]:
 
 
 def _number(width: int, law: NDArray[np.float64], *, exact: bool) -> Iterator[Bet]:
+    scores = _scores(law, width)
     for shift, weight in SHIFTS.items():
-        yield Bet(Kind.DRIFT, _moved(law, width, shift, 1.0), weight)
-        yield Bet(Kind.DRIFT, _moved(law, width, -shift, 1.0), weight)
+        yield Bet(Kind.DRIFT, _moved(law, width, scores, shift, 1.0), weight)
+        yield Bet(Kind.DRIFT, _moved(law, width, scores, -shift, 1.0), weight)
     for scale, weight in SCALES.items():
-        yield Bet(Kind.DRIFT, _moved(law, width, 0.0, scale), weight)
+        yield Bet(Kind.DRIFT, _moved(law, width, scores, 0.0, scale), weight)
     if exact:
         single = [(b, factor) for b in range(FIRST_BIN, width) for factor in VALUE_ODDS]
         yield from (Bet(Kind.DRIFT, _odds(law, b, factor), VALUES / len(single), b) for b, factor in single)
@@ -122,14 +124,20 @@ def _number(width: int, law: NDArray[np.float64], *, exact: bool) -> Iterator[Be
     yield from (Bet(Kind.DRIFT, _odds(law, lump, LUMP), LUMPS / len(lumps)) for lump in lumps)
 
 
-def _moved(law: NDArray[np.float64], width: int, shift: float, scale: float) -> NDArray[np.float64]:
-    """The law after its normal score was stretched by ``scale`` and moved by ``shift``; special bins stay."""
+def _scores(law: NDArray[np.float64], width: int) -> list[float]:
+    """Normal scores of the edges between a number's own bins."""
     part = law[FIRST_BIN:width]
     below = np.cumsum(part)[:-1] / part.sum()
-    scores = [_normal.inv_cdf(float(share)) for share in below]
+    return [_normal.inv_cdf(share) for share in below.tolist()]
+
+
+def _moved(
+    law: NDArray[np.float64], width: int, scores: list[float], shift: float, scale: float
+) -> NDArray[np.float64]:
+    """The law after its normal score was stretched by ``scale`` and moved by ``shift``; special bins stay."""
     after = [0.0, *(_normal.cdf((score - shift) / scale) for score in scores), 1.0]
     moved = law.copy()
-    moved[FIRST_BIN:width] = np.maximum(np.diff(after), 1e-12) * part.sum()
+    moved[FIRST_BIN:width] = np.maximum(np.diff(after), 1e-12) * law[FIRST_BIN:width].sum()
     return np.asarray(moved / moved.sum())
 
 

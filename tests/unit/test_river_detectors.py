@@ -52,6 +52,12 @@ def test_golden_row_at_which_a_shift_of_two_deviations_is_raised(name: str, row:
     assert watch(made(name, reference), reference, live)[0].row == row
 
 
+def test_golden_row_at_which_kswin_raises_a_model_that_errs_nearly_always() -> None:
+    rng = np.random.default_rng(0)
+    reference, live = learn(rows_of(Stream.OUTCOME, {"error": errors(rng, (2_300, 0.1), (200, 0.9))}))
+    assert watch(made("kswin", reference), reference, live)[0].row == 2_316
+
+
 @pytest.mark.parametrize("name", ["adwin", "page_hinkley", "ddm", "hddm_w"])
 def test_an_error_that_falls_is_no_alarm(name: str) -> None:
     rng = np.random.default_rng(1)
