@@ -35,7 +35,7 @@ def make_events(predictions: int, seed: int, first: int = 0) -> Iterator[bytes]:
         yield json.dumps(event, separators=(",", ":")).encode()
         known = row - LABELS_LATE
         if known >= first and known % 2 == 0:
-            wrong = values.random() < 0.1  # noqa: PLR2004 (the model's error rate)
+            wrong = values.random() < 0.1
             label = {"type": "label", "id": f"{known:010d}", "model": "loans", "label": answers.pop(known) ^ wrong}
             yield json.dumps(label, separators=(",", ":")).encode()
         else:

@@ -1,4 +1,4 @@
-"""From the event that crosses the threshold to the alert in the outbox, at 1,000 events a second. Goal: p99 under 2 s."""
+"""From the event that crosses the threshold to the alert in the outbox, at 1,000 events/s. Goal: p99 under 2 s."""
 
 import json
 import random

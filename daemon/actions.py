@@ -1,4 +1,4 @@
-"""What a person can do by hand, over HTTP or from the command line: the rules that hold for the daemon hold here too."""
+"""What a person can do by hand, over HTTP or from the command line. The daemon's own rules hold here too."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 from daemon import facts, incidents, silences, versions
 from daemon.dead_letters import resend
+from daemon.logs import get_logger
 from daemon.pipeline import Pipeline
 from daemon.policy import Action
 from daemon.promotion import NotPossible, VersionReason
@@ -17,6 +18,8 @@ from daemon.triggers import Triggers, start_rollback
 from daemon.web.context import NoSuch, Refused
 from detectors.columns import Stream
 from detectors.reference import Reference
+
+log = get_logger("daemon.actions")
 
 Append = Callable[[bytes, int], Awaitable[object]]
 
@@ -52,6 +55,7 @@ class HandActions:
 
     async def rollback(self, model: str, *, by: str, reason: str) -> Mapping[str, Any]:
         """Put the version before this one back into service."""
+        log.info("rollback by hand", model=model, by=by, why=reason)
         async with self._store.begin() as connection:
             try:
                 version = await start_rollback(connection, model, by)
@@ -63,10 +67,14 @@ class HandActions:
 
     async def promote(self, model: str, version: str, *, by: str, reason: str) -> Mapping[str, Any]:
         """Put a version into service."""
+        log.info("promotion by hand", model=model, version=version, by=by, why=reason)
         return await self._deploy(model, version, VersionReason.BY_HAND, by)
 
     async def approve(self, model: str, approval: str, *, approved: bool, by: str, reason: str) -> Mapping[str, Any]:
         """Let a version that waits for a person go into service, or not."""
+        log.info(
+            "approved by hand" if approved else "turned down by hand", model=model, version=approval, by=by, why=reason
+        )
         if approved:
             return await self._deploy(model, approval, VersionReason.APPROVED, by)
         async with self._store.begin() as connection:
@@ -111,6 +119,7 @@ class HandActions:
 
     async def resend(self, letters: Sequence[int] | None, *, by: str) -> Mapping[str, Any]:
         """Send dead letters through again."""
+        log.info("dead letters sent again", by=by, letters="all" if letters is None else len(letters))
         resent = await resend(self._store, self._append, letters, time.time())
         if letters is not None and resent < len(set(letters)):
             raise NoSuch(letters)
@@ -120,6 +129,7 @@ class HandActions:
         self, model: str, task: str | None, references: Mapping[Stream, Reference], *, by: str
     ) -> Mapping[str, Any]:
         """Let a model be compared with the references given from now on."""
+        log.info("reference set by hand", model=model, by=by, streams=[str(stream) for stream in references])
         given = dict(references)
         await self._pipeline.change(model, lambda monitor: give(monitor, None if task is None else Task(task), given))
         rows = {stream.value: reference.rows for stream, reference in given.items()}

@@ -25,8 +25,10 @@ ANSWERED = (Kind.DRIFT, Kind.CONCEPT, Kind.PERFORMANCE, Kind.ANOMALY)
 
 
 class Adoption:
-    """See ``daemon.deployments.Adopt``. A version that was made here brings its references: the rows it learned from,
-    and what it predicted on those that it was judged by. Of any other one the predictions and errors are learned anew.
+    """See ``daemon.deployments.Adopt``.
+
+    A version that was made here brings its references: the rows it learned from, and what it predicted on those that it
+    was judged by. Of any other one the predictions and errors are learned anew.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Adoption:
             path = None if result is None else result.get("reference")
             bins = self._settings(version.model).reference_bins
             given: dict[Stream, Reference | None] = {Stream.PREDICTION: None, Stream.OUTCOME: None}
-            if path is not None and Path(path).exists():
+            if path is not None:
                 task = None if known is None else known.task
                 given |= await asyncio.to_thread(_read, Path(path), task, bins)
 
@@ -63,6 +65,8 @@ class Adoption:
 def _read(path: Path, task: Task | None, bins: int) -> dict[Stream, Reference]:
     import pandas as pd
 
+    if not path.exists():
+        return {}
     frame = pd.read_parquet(path)
     features = {name: name.removeprefix(FEATURE_PREFIX) for name in frame.columns if name.startswith(FEATURE_PREFIX)}
     layout = Layout("id", "ts", "prediction", "score", "label", tuple(features.values()))

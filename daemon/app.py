@@ -58,7 +58,7 @@ async def serve(settings: Settings) -> int:
             daemon = await Daemon.start(settings, stack)
             return await daemon.wait()
     except (CannotOpen, StoreError, CannotListen) as error:
-        log.error(str(error))
+        log.error(str(error))  # noqa: TRY400 (the text says what to type; where it was raised helps nobody)
         return os.EX_CONFIG
 
 
@@ -324,7 +324,7 @@ class Daemon:
         self._stop.set()
 
     def _leave_token(self) -> None:
-        """Without a token of the operator's, whoever may read the data folder may make changes from the command line."""
+        """Without a token of the operator's, who may read the data folder may make changes from the command line."""
         if self.settings.api_token is None:
             path = self.settings.data_dir / TOKEN_FILE
             path.unlink(missing_ok=True)

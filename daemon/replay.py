@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import references
 from daemon.checkpoint import MonitorSnapshot
-from daemon.columns import Column
 from daemon.monitors import make_monitor
 from daemon.pipeline import Pipeline
 from daemon.rows import Labels, Rows
@@ -65,7 +65,7 @@ class Replay:
         self._scorer = RowScores() if scored else None
         self._lines = 0
         self.result = Result()
-        self.scores: list[Column] = []
+        self.scores: list[NDArray[np.float64]] = []
 
     async def alarms(self) -> AsyncIterator[dict[str, Any]]:
         """Raise what is raised. Raises CannotRead for a file that is not what it should be."""
@@ -142,12 +142,12 @@ class Replay:
                     while lines := stream.readlines(LINES_PER_BATCH * 500):
                         records = [Record(self._lines + place, 0.0, None, line, 1) for place, line in enumerate(lines)]
                         batch = Batch("replay", 0, records, self._lines + len(lines))
-                        intake = pipeline.take_batch(batch)
-                        for one in intake.rejected[:1]:
+                        taken = pipeline.take_batch(batch)
+                        for one in taken.rejected[:1]:
                             line = self._lines - first + one.value + 1
                             raise CannotRead(f"{path}: line {line}: {one.reason.value}: {one.detail}")
                         self._lines += len(lines)
-                        yield len(intake)
+                        yield taken.events
             except OSError as error:
                 raise CannotRead(f"{path}: {error.strerror}") from None
 

@@ -7,7 +7,6 @@ from daemon.monitor import FEATURE_PREFIX, Monitor
 from daemon.tabular import Table
 from detectors.columns import Columns, Stream
 from detectors.half_space_trees import HalfSpaceTrees
-from detectors.reference import Reference
 
 FALSE_ALARMS_DO_NOT_MATTER = 1_000_000.0
 """Only the scores are wanted."""
@@ -18,15 +17,13 @@ class RowScores:
 
     def __init__(self) -> None:
         self._trees: HalfSpaceTrees | None = None
-        self._reference: Reference | None = None
 
     def of(self, monitor: Monitor | None, piece: Table) -> NDArray[np.float64]:
         """The scores of a piece, higher is stranger; ``monitor`` has not taken it yet."""
         reference = None if monitor is None else monitor.windows[Stream.FEATURES].reference
         if reference is None:
             return np.zeros(len(piece))
-        if self._trees is None or reference is not self._reference:
-            self._reference = reference
+        if self._trees is None or reference is not self._trees.reference:
             self._trees = HalfSpaceTrees(reference, FALSE_ALARMS_DO_NOT_MATTER)
         values = {FEATURE_PREFIX + name: column for name, column in piece.predictions.features.items()}
         rows = np.arange(piece.first, piece.first + len(piece))

@@ -43,7 +43,7 @@ def label(number: int, value: Any, **fields: Any) -> dict[str, Any]:
 
 def traffic(count: int, seed: int = 1, *, drift_at: int | None = None, delay: int = 5) -> list[bytes]:
     """Predictions, each followed ``delay`` predictions later by its label; from ``drift_at`` on the world has moved."""
-    rng = Random(seed)  # noqa: S311 (the same at every run)
+    rng = Random(seed)
     lines = []
     for number in range(count):
         event = prediction(number, rng)
@@ -72,7 +72,7 @@ ODD = (None, None, "x", [1], {"y": 1}, True, float("nan"), float("inf"), 10**400
 
 def anything(seed: int, count: int) -> list[bytes]:
     """Events of all types and several models in any order: early, late, twice, revised, odd and bad."""
-    rng = Random(seed)  # noqa: S311 (the same at every run)
+    rng = Random(seed)
     few = rng.choice([3, 10, 40])  # ids that are about at one time
     odd = rng.choice([0.0, 0.03, 0.2])
     lines = []

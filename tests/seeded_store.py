@@ -1,6 +1,6 @@
 """A store as the daemon would leave it: models in every state of the loop, with what was measured, raised and done."""
 
-# ruff: noqa: PLR0917 (rows of tables, column by column)
+
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Story:
         self._act("Interest rates rise: who pays back, and who does not, is another matter now.", Phase.RATES, SLOW)
         start = self._row()
         self._until(lambda: self._alarms("concept"), "the changed concept raised no alarm")
-        self._until(lambda: self._retrains(), "the alarm started no retrain")
+        self._until(self._retrains, "the alarm started no retrain")
         self._until(lambda: self._version() != "1", "no new version came into service", PHASE_SECONDS * 2)
         switched = self._row()
         self._let_pass(1_500)
@@ -168,7 +168,9 @@ class Story:
                 self._tell(f"alarm at row {alarm['row']:,}: {alarm['kind']} of {alarm['signal']}; {since}", fg="red")
         for one in self._items("decisions"):
             # what the same decision says of each of several alarms is told once
-            if self._is_new("decision", one["id"]) and self._is_new(f"{one['action']} {one['reason']}", self._act_number):
+            if self._is_new("decision", one["id"]) and self._is_new(
+                f"{one['action']} {one['reason']}", self._act_number
+            ):
                 text = (one["detail"] or {}).get("text")
                 self._tell(f"decision: {one['action']}, {one['reason']}{f': {text}' if text else ''}", fg="yellow")
         for one in self._items("retrains"):

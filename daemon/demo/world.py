@@ -16,6 +16,8 @@ HOMES = ("rent", "mortgage", "own")
 SHARP = 2.6
 """How sharply the odds turn with what drives them: at this, the best possible model is right in about 87 of 100."""
 
+UNKNOWN_EMPLOYMENTS = 0.03
+
 
 class Phase(StrEnum):
     """What the world is like."""
@@ -62,7 +64,7 @@ class World:
         age = np.where(young, random.normal(26, 4, count), random.normal(43, 12, count)).clip(18, 80).round()
         income = np.exp(random.normal(10.85, 0.45, count) - np.where(young, 0.15, 0.0)).round(-2)
         employment = (random.gamma(2.0, 3.5, count) * (age - 16) / 27).clip(0, age - 16).round(1)
-        employment[random.random(count) < 0.03] = np.nan
+        employment[random.random(count) < UNKNOWN_EMPLOYMENTS] = np.nan
         return {
             "age": age,
             "income": income,

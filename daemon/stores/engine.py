@@ -78,7 +78,7 @@ def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 (the driver's own class)
+    def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins too late
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -89,7 +89,7 @@ def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Any) -> None:  # noqa: ANN401 (SQLAlchemy's own class)
+    def begin(connection: Any) -> None:
         # a transaction that starts by reading and then writes can fail at once with "database is locked"
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

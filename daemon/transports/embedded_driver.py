@@ -4,7 +4,7 @@ Faust finds it by the URL scheme `embedded`, through the entry point group `faus
 installed, and through `register` in any case. It serves apps that daemon.stream builds: they carry a Feed.
 """
 
-# ruff: noqa: ARG002, PLR0917 - the signatures are Faust's
+# ruff: noqa: ARG002 - the signatures are Faust's
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from daemon import metrics
 from daemon.web.context import CONTEXT
-from daemon.web.status import statuses
 from daemon.web.problem import Problem, ProblemKind, answer
+from daemon.web.status import statuses
 
 
 async def get_livez(request: web.Request) -> web.Response:

@@ -57,7 +57,7 @@ def _list(listing: Listing, schema: str, summary: str) -> Route:
     )
 
 
-def _by_hand(  # noqa: PLR0917 (a row of the table)
+def _by_hand(
     path: str, handler: byhand.Handler, name: str, summary: str, takes: str, status: HTTPStatus
 ) -> Route:
     return Route(
