@@ -1,8 +1,8 @@
 """Events a second from the log to checkpointed alarms, beside river in a plain Faust agent and in a plain loop.
 
-Ours is the daemon as `driftd run` starts it: Faust, columns, label join, e-detectors on every feature, on the prediction,
-the score and the error, archive and checkpoints, in one process. The peers take the same events one by one, join
-the labels, and run ADWIN on the 16 numbers and DDM on the errors: no archive, no state that survives, nothing else.
+Ours is the daemon as `driftd run` starts it: Faust, columns, label join, e-detectors on every feature, on the
+prediction, the score and the error, archive and checkpoints, in one process. The peers take the same events one by one,
+join the labels, and run ADWIN on the 16 numbers and DDM on the errors: no archive, no state that survives, nothing else.
 """
 
 import argparse
@@ -46,9 +46,8 @@ def main() -> None:
     for name, rates in (("driftd", ours), ("a Faust agent and river", faust), ("a plain loop and river", loop)):
         print(f"  {name:<24} {statistics.median(rates):>10,.0f} events/s  ({min(rates):,.0f} to {max(rates):,.0f})")
     ratios = [[a / b for a, b in zip(ours, peer, strict=True)] for peer in (faust, loop)]
-    print(
-        f"driftd is {statistics.median(ratios[0]):.1f} times the Faust agent, {statistics.median(ratios[1]):.2f} times the loop"
-    )
+    times = [statistics.median(some) for some in ratios]
+    print(f"driftd is {times[0]:.1f} times the Faust agent, {times[1]:.2f} times the loop")
 
 
 def of_driftd(lines: list[bytes]) -> float:

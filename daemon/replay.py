@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import references
@@ -65,7 +64,7 @@ class Replay:
         self._scorer = RowScores() if scored else None
         self._lines = 0
         self.result = Result()
-        self.scores: list[NDArray[np.float64]] = []
+        self.scores: list[Any] = []  # float64 arrays, one for each piece
 
     async def alarms(self) -> AsyncIterator[dict[str, Any]]:
         """Raise what is raised. Raises CannotRead for a file that is not what it should be."""
