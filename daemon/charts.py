@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from daemon.monitor import mean_of
-from daemon.performance import wilson
+from daemon.performance import mean_of, wilson
 from daemon.window import Chunk
 
 Z = 1.959964

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon import charts
 from daemon.event import Rejected
 from daemon.monitor import Findings, Monitor
+from daemon.performance import mean_of
 from daemon.stores import tables
 from daemon.stores.upsert import add_up, insert_new, upsert
 from daemon.transports.base import TopicPartition
@@ -95,6 +96,7 @@ def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: flo
 
 def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot:
     """Take what a model adds; ``stored`` is brought up to date."""
+    findings = monitor.take_findings()
     signals: list[dict[str, Any]] = []
     states = {"monitor": _packed({"v": STATE_VERSION, **monitor.state()})}
     draws = now - stored.drawn >= CHART_SECONDS
@@ -113,13 +115,13 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
     return MonitorSnapshot(
         monitor.model,
         monitor,
-        monitor.take_findings(),
+        findings,
         _row(monitor, now),
         states,
         _journals(monitor, stored),
         signals,
         frozenset(stream for stream, window in monitor.windows.items() if not window.learning),
-        monitor.labels.early,
+        len(monitor.labels.early),
     )
 
 
@@ -139,9 +141,9 @@ def _journals(monitor: Monitor, stored: Stored) -> dict[str, JournalChunk]:
 
 
 def _row(monitor: Monitor, now: float) -> dict[str, Any]:
-    performance = None
+    performance, outcome = None, monitor.windows[Stream.OUTCOME].reference
     if monitor.task is not None:
-        performance = monitor.performance.report(monitor.task, monitor.reference_error())
+        performance = monitor.performance.report(monitor.task, None if outcome is None else mean_of(outcome, "error"))
     return {
         "model": monitor.model,
         "task": monitor.task,

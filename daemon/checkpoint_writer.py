@@ -9,7 +9,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from daemon import checkpoint
-from daemon.archive import Archive
+from daemon.archive import Archive, Block
 from daemon.checkpoint import Snapshot
 from daemon.stores.engine import Store, is_full
 
@@ -64,24 +64,30 @@ class CheckpointWriter:
 
     async def _write(self, snapshot: Snapshot, stored: Callable[[Snapshot], Awaitable[None]]) -> None:
         wait = RETRY_SECONDS
+        blocks: list[Block] | None = None
         while True:
             try:
-                await self._commit(snapshot)
+                if blocks is None:
+                    # before the transaction, so that nobody waits for the store meanwhile
+                    blocks = (
+                        [] if self._archive is None else await self._archive.prepare(snapshot.monitors, self._clock())
+                    )
+                await self._commit(snapshot, blocks)
                 break
             except NO_WAITING_MENDS:
                 raise
             except (DBAPIError, PoolTimeoutError, OSError) as error:
                 what = "the disk is full" if is_full(error) else "the store cannot be written"
-                log.error(f"{what}: events wait, and a checkpoint is tried again", error=str(error), seconds=wait)
+                log.warning("a checkpoint waits", reason=what, error=str(error), seconds=wait)
                 await self._sleep(wait)
                 wait = min(2 * wait, MOST_RETRY_SECONDS)
         await stored(snapshot)
 
-    async def _commit(self, snapshot: Snapshot) -> None:
+    async def _commit(self, snapshot: Snapshot, blocks: list[Block]) -> None:
         now = self._clock()
         async with self._store.begin() as connection:
             await checkpoint.write(connection, snapshot)
+            if self._archive is not None:
+                await self._archive.write(connection, blocks)
             for one in snapshot.monitors:
-                if self._archive is not None:
-                    await self._archive.write(connection, one.model, one.row["task"], one.findings, now)
                 await self._respond(connection, one, now)

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -15,10 +16,23 @@ from daemon.monitor import Monitor
 from daemon.rows import Rows, rows_of
 from daemon.transports.base import Batch
 
+AT_ONCE: Final = 1 << 19
+"""Bytes of events that are decoded together: what comes of them should stay in a processor's cache."""
+
+
+def chunks(batch: Batch) -> Iterator[tuple[int, Batch]]:
+    """A batch in parts of about ``AT_ONCE`` bytes, each with the place of its first record."""
+    start = size = 0
+    for place, record in enumerate(batch.records):
+        size += len(record.value)
+        if size >= AT_ONCE or place == len(batch.records) - 1:
+            yield start, replace(batch, records=batch.records[start : place + 1])
+            start, size = place + 1, 0
+
 
 @dataclass(slots=True)
 class Intake:
-    """One batch on its way in."""
+    """Records on their way in."""
 
     batch: Batch
     decoded: Decoded

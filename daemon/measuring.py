@@ -22,7 +22,7 @@ def measure(told: Metrics, snapshot: Snapshot, now: float) -> None:
         for verdict in one.findings.verdicts:
             if not verdict.recovered:
                 told.add(metrics.ALARMS, 1, model, verdict.kind)
-        told.set(metrics.WAITING, one.monitor.labels.early, model)
+        told.set(metrics.WAITING, one.waiting, model)
         performance = one.row["performance"]
         if performance is not None:
             told.set(metrics.PERFORMANCE, performance["value"], model, performance["metric"])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.tasks import Task
+from detectors.reference import FIRST_BIN, Reference
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -52,6 +53,19 @@ class Performance:
     def restore(self, errors: bytes) -> None:
         """Go on from ``state``."""
         self._errors = np.frombuffer(errors)
+
+
+def mean_of(reference: Reference, signal: str, counts: NDArray[np.int64] | None = None) -> float | None:
+    """The mean of a number's bins, weighted by ``counts`` (the reference's own where none are given)."""
+    if signal not in reference.signals:
+        return None
+    place = reference.signals.index(signal)
+    values = getattr(reference.bins[place], "values", None)
+    if values is None:
+        return None
+    weights = (reference.counts if counts is None else counts)[place, FIRST_BIN : FIRST_BIN + len(values)]
+    total = weights.sum()
+    return float(weights @ values / total) if total else None
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

@@ -34,7 +34,8 @@ class Window:
 
     Its first ``reference_rows`` rows become the reference unless one is set; no detector sees them. From then on every
     ``window_rows`` rows are counted and judged, wherever the log was cut into batches: what is left over waits for the
-    next.
+    next. ``take`` and ``judge`` are apart because it is cheaper to judge many rows at once; when it is done does not show
+    in what is found.
     """
 
     stream: Stream
@@ -61,19 +62,19 @@ class Window:
         """Rows that the reference still lacks."""
         return max(0, self.reference_rows - sum(map(len, self._pending))) if self.learning else 0
 
-    def take(self, columns: Columns) -> list[Verdict]:
-        """Take in further rows and say what was found in the windows that they complete."""
+    @property
+    def waiting(self) -> int:
+        """Rows that wait to be judged."""
+        return 0 if self.learning else sum(map(len, self._pending))
+
+    def take(self, columns: Columns) -> None:
+        """Take in further rows."""
         if not len(columns):
-            return []
+            return
         self.changed = True
         self._pending.append(columns if self.reference is None else _watched(columns, self.reference))
-        if self.reference is None:
-            if self.missing:
-                return []
+        if self.reference is None and not self.missing:
             self._learn()
-            if self.reference is None:
-                return []
-        return self._judge()
 
     def _learn(self) -> None:
         rest = self._pending.pop()
@@ -102,9 +103,10 @@ class Window:
         self._counts = None
         self._counted = 0
 
-    def _judge(self) -> list[Verdict]:
+    def judge(self) -> list[Verdict]:
+        """Say what was found in the windows that are complete."""
         reference = self.reference
-        if reference is None or sum(map(len, self._pending)) < self.window_rows:
+        if reference is None or self.waiting < self.window_rows:
             return []
         rows = concatenate(self._pending)
         whole = len(rows) - len(rows) % self.window_rows
@@ -166,6 +168,8 @@ class Window:
 
 def _watched(columns: Columns, reference: Reference) -> Columns:
     """The signals of the reference and no others; one that is not there is missing in every row."""
+    if tuple(columns.values) == reference.signals:
+        return columns
     values = {}
     for name, kind in zip(reference.signals, reference.kinds, strict=True):
         column = columns.values.get(name)

@@ -66,6 +66,10 @@ class Tape:
         self.digest, self.windows = state["digest"], state["windows"]
 
 
+def _pairs(monitor: Monitor) -> list[Any]:
+    return [pair for pairs in monitor.state()["undecided"] for pair in zip(*pairs, strict=True)]
+
+
 def small() -> MonitorOptions:
     """Limits that a short log meets."""
     return MonitorOptions(
@@ -259,8 +263,7 @@ def described(monitor: Monitor) -> dict[str, Any]:
         "task": monitor.task,
         "version": monitor.version,
         "ts": (monitor.first_ts, monitor.last_ts, monitor.last_label_ts),
-        "state": {**monitor.state(), "last_label_arrival": None, "undecided": None},
-        "pairs": monitor.undecided(),
+        "state": {**monitor.state(), "last_label_arrival": None, "undecided": _pairs(monitor)},
         "waiting": monitor.labels.contents(),
         "seen": monitor.seen_features.ids.contents(),
         "streams": streams,

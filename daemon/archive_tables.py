@@ -1,0 +1,179 @@
+"""What a checkpoint has found of a model, as Arrow tables, and these as bytes. To be imported where it is needed."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from daemon import tasks
+from daemon.columns import Column
+from daemon.monitor import FEATURE_PREFIX, Findings
+from daemon.rows import FeatureRows, Labels, Predictions
+from daemon.tasks import Task
+from detectors.columns import number_as_text
+
+
+def tables_of(task: Task | None, findings: Findings, received: float) -> Iterator[tuple[str, pa.Table, dict[str, Any]]]:
+    """Kind, table, and what the store is to know of it, for each kind of which there are rows."""
+    predictions = [(one, rows) for one, rows in findings.predictions if len(rows)]
+    if predictions:
+        latest = max(float(one.ts.max()) for one, _ in predictions)
+        known = {"first_row": int(predictions[0][1][0]), "last_row": int(predictions[-1][1][-1]), "last_ts": latest}
+        yield "events", _events(predictions, task), known
+    unknown = {"first_row": None, "last_row": None}
+    if findings.labels:
+        latest = max(float(one.ts.max()) for one, _ in findings.labels)
+        yield "labels", _labels(findings.labels, task, received), unknown | {"last_ts": latest}
+    apart = [one for one in findings.features if len(one.ids)]
+    if apart:
+        yield "features", _apart(apart), unknown | {"last_ts": max(float(one.ts.max()) for one in apart)}
+
+
+def _events(parts: Sequence[tuple[Predictions, NDArray[np.int64]]], task: Task | None) -> pa.Table:
+    some = [one for one, _ in parts]
+    rows = np.concatenate([rows for _, rows in parts])
+    classes = chain.from_iterable(one.score_classes or [None] * len(one) for one in some)
+    return pa.table(
+        {
+            "row": rows,
+            "id": _texts(chain.from_iterable(one.ids for one in some)),
+            "ts": np.concatenate([one.ts for one in some]),
+            "version": _texts(chain.from_iterable(one.versions for one in some)),
+            "segment": _json(list(chain.from_iterable(one.segments for one in some))),
+            "prediction": _values([value for one in some for value in one.values], task),
+            "score": pa.array(np.concatenate([one.scores for one in some]), from_pandas=True),
+            "score_classes": _json(list(classes)),
+            **_features([(len(one), one.features, one.with_features) for one in some]),
+        }
+    )
+
+
+def _labels(parts: Sequence[tuple[Labels, Sequence[int]]], task: Task | None, received: float) -> pa.Table:
+    some = [one for one, _ in parts]
+    rows = np.array(list(chain.from_iterable(rows for _, rows in parts)), dtype=np.int64)
+    return pa.table(
+        {
+            "id": _texts(chain.from_iterable(one.ids for one in some)),
+            "ts": np.concatenate([one.ts for one in some]),
+            "received": np.full(len(rows), received),
+            "label": _values([value for one in some for value in one.values], task),
+            "row": rows,
+        }
+    )
+
+
+def _apart(some: Sequence[FeatureRows]) -> pa.Table:
+    return pa.table(
+        {
+            "id": _texts(chain.from_iterable(one.ids for one in some)),
+            "ts": np.concatenate([one.ts for one in some]),
+            **_features([(len(one.ids), one.features, None) for one in some]),
+        }
+    )
+
+
+def _texts(values: Any) -> pa.Array:
+    return pa.array(list(values), pa.string())
+
+
+def _values(values: Sequence[Any], task: Task | None) -> pa.Array:
+    column = tasks.column(values, task)
+    if column.dtype == object:
+        return pa.array(column, pa.string())
+    return pa.array(np.where(np.isfinite(column), column, np.nan), pa.float64(), from_pandas=True)
+
+
+def _json(values: list[Any]) -> pa.Array:
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), pa.string())
+    return pa.array(
+        [None if value is None else json.dumps(value, separators=(",", ":")) for value in values], pa.string()
+    )
+
+
+def _features(
+    parts: Sequence[tuple[int, Mapping[str, Column], NDArray[np.int64] | None]],
+) -> dict[str, pa.Array]:
+    """Each feature as one column; one that is numbers in one part and text in another is text."""
+    columns = {}
+    for name in dict.fromkeys(chain.from_iterable(features for _, features, _ in parts)):
+        as_text = any(name in features and features[name].dtype == object for _, features, _ in parts)
+        column = np.concatenate(
+            [_column(features.get(name), count, places, as_text=as_text) for count, features, places in parts]
+        )
+        kind = pa.string() if as_text else pa.float64()
+        columns[FEATURE_PREFIX + name] = pa.array(column, kind, from_pandas=True)
+    return columns
+
+
+def _column(column: Column | None, count: int, places: NDArray[np.int64] | None, *, as_text: bool) -> Column:
+    if column is not None and as_text and column.dtype != object:
+        texts = np.empty(len(column), dtype=object)
+        texts[:] = [number_as_text(value) for value in column.tolist()]
+        column = texts
+    if column is not None and places is None:
+        return column
+    whole = np.full(count, None, dtype=object) if as_text else np.full(count, np.nan)
+    if column is not None:
+        whole[places] = column
+    return whole
+
+
+def ipc(table: pa.Table) -> bytes:
+    """A table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """The reverse of ``ipc``."""
+    return pa.ipc.open_stream(data).read_all()
+
+
+def write_parquet(path: Path, parts: list[pa.Table]) -> int:
+    """Write tables, one after the other, to a file that is whole or not there. Returns its size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = _concatenated(parts)
+    # a dictionary of numbers that hardly repeat costs half of the time and gains nothing
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "id"]
+    temporary = path.with_suffix(".parquet.part")
+    pq.write_table(table, temporary, compression="zstd", compression_level=1, use_dictionary=texts)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return path.stat().st_size
+
+
+def _concatenated(parts: list[pa.Table]) -> pa.Table:
+    if len(parts) == 1:
+        return parts[0]
+    # a column may be numbers in one part and text in another: text holds both
+    types: dict[str, set[pa.DataType]] = {}
+    for part in parts:
+        for field in part.schema:
+            types.setdefault(field.name, set()).add(field.type)
+    mixed = {name for name, some in types.items() if len(some) > 1}
+    return pa.concat_tables([_as_text(part, mixed) for part in parts], promote_options="default")
+
+
+def _as_text(part: pa.Table, names: set[str]) -> pa.Table:
+    for place, field in enumerate(part.schema):
+        if field.name in names and field.type != pa.string():
+            texts = [None if value is None else number_as_text(value) for value in part.column(place).to_pylist()]
+            part = part.set_column(place, field.name, pa.array(texts, pa.string()))
+    return part
