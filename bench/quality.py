@@ -32,6 +32,8 @@ REFERENCE_ROWS = 2_000
 CLEAN_ROWS = 1_000
 BATCH = 5_000
 BUDGET = 100_000
+DELAY_SEED, FALSE_ALARM_SEED = 9_001, 9_002
+"""Not those that anything was set by: weights and margins look up to a tenth better on their own seeds."""
 
 Values = dict[str, NDArray[Any]]
 Generate = Callable[[np.random.Generator, int], Values]
@@ -169,7 +171,7 @@ def delays(runs: int) -> None:
             name: Delays([]) for name in RIVER if "error" in title or name not in ON_ERRORS_ONLY
         }
         for run in range(runs):
-            rng = np.random.default_rng([1, run])
+            rng = np.random.default_rng([DELAY_SEED, run])
             start, end = before(rng, REFERENCE_ROWS + CLEAN_ROWS), after(rng, rows)
             values = {name: np.concatenate((start[name], end[name])) for name in start}
             raised = next(ours(values, BUDGET), None)
@@ -190,11 +192,11 @@ def false_alarms(scale: float, streams: dict[str, Generate]) -> None:
     print("the share of runs that alarm within the budget (.63 is what alarms at random give) and within 2,000 rows")
     print("  stream                budget  multiple  within  in 2,000    runs")
     for title, generate in streams.items():
-        for budget, runs, rows in ((1_000, 120, 5_000), (10_000, 40, 40_000), (100_000, 20, 300_000)):
+        for budget, runs, rows in ((1_000, 120, 5_000), (10_000, 60, 40_000), (100_000, 40, 300_000)):
             many = max(4, int(runs * scale * (0.5 if "features" in title else 1)))
             seen = alarms = within = soon = 0
             for run in range(many):
-                values = generate(np.random.default_rng([2, run]), REFERENCE_ROWS + rows)
+                values = generate(np.random.default_rng([FALSE_ALARM_SEED, run]), REFERENCE_ROWS + rows)
                 raised = next(ours(values, budget), None)
                 length = raised[0] + 1 - REFERENCE_ROWS if raised else rows
                 seen += length

@@ -15,7 +15,7 @@ from detectors.base import Kind
 from detectors.bins import FIRST_BIN, NEW, NumberBins
 from detectors.reference import Reference
 
-SHIFTS: Final = {0.125: 0.05, 0.25: 0.1, 0.5: 0.14, 1.0: 0.08, 2.0: 0.03}
+SHIFTS: Final = {0.125: 0.04, 0.25: 0.08, 0.5: 0.14, 1.0: 0.1, 2.0: 0.03}
 """Shifts of a number, in standard deviations of its normal score, both ways, with their weights: the smaller the shift,
 the more rows each unit of evidence takes, and the more its weight is worth."""
 SCALES: Final = {0.25: 0.02, 0.5: 0.03, 0.7: 0.04, 1.4: 0.04, 2.0: 0.02}
