@@ -22,8 +22,10 @@ ERROR_WEIGHT: Final = 0.8
 """Share of the weight of the outcome stream that goes to the error, the rest to the labels."""
 
 ESTIMATION_MARGIN: Final = 0.4
-"""z: standard errors by which a bet is lowered because the reference's law is itself an estimate; see ``_tilts``. Set on simulated
-Bernoulli, normal and AR(1) streams, for budgets that hold with references of 2,000 rows."""
+"""z: standard errors by which a bet is lowered because the reference's law is itself an estimate; see ``_tilts``.
+
+Set on simulated Bernoulli, normal and AR(1) streams, so that budgets hold with references of 2,000 rows.
+"""
 ESTIMATION_MARGIN_CORRELATED: Final = 1.0
 """The same where rows are correlated, because then the correlation is an estimate as well."""
 
