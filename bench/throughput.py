@@ -2,7 +2,7 @@
 
 Ours is the daemon as `driftd run` starts it: Faust, columns, label join, e-detectors on every feature, on the
 prediction, the score and the error, archive and checkpoints, in one process. The peers take the same events one by one,
-join the labels, and run ADWIN on the 16 numbers and DDM on the errors: no archive, no state that survives, nothing else.
+join the labels, and run ADWIN on the 16 numbers and DDM on the errors: no archive, no state that survives.
 """
 
 import argparse

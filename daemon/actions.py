@@ -4,17 +4,18 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from daemon import facts, incidents, silences, versions
-from daemon.dead_letters import resend
+from daemon.alerts import incidents, silences
+from daemon.events.dead_letters import resend
+from daemon.lifecycle import facts, versions
+from daemon.lifecycle.policy import Action
+from daemon.lifecycle.promotion import NotPossible, VersionReason
+from daemon.lifecycle.standing import settle
+from daemon.lifecycle.triggers import Triggers, start_rollback
 from daemon.logs import get_logger
+from daemon.monitoring.references import give
+from daemon.monitoring.tasks import Task
 from daemon.pipeline import Pipeline
-from daemon.policy import Action
-from daemon.promotion import NotPossible, VersionReason
-from daemon.references import give
-from daemon.standing import settle
 from daemon.stores.engine import Store
-from daemon.tasks import Task
-from daemon.triggers import Triggers, start_rollback
 from daemon.web.context import NoSuch, Refused
 from detectors.columns import Stream
 from detectors.reference import Reference

@@ -12,23 +12,27 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import dead_letters, event, incidents, outbox, parts
+from daemon import parts
 from daemon.actions import HandActions
-from daemon.adoption import Adoption
+from daemon.alerts import incidents, outbox
+from daemon.alerts.dispatch import Dispatcher
+from daemon.alerts.notes import NoteKind
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.client import TOKEN_FILE
-from daemon.dispatch import Dispatcher
-from daemon.job_folder import Places
+from daemon.events import dead_letters, event
+from daemon.lifecycle.adoption import Adoption
+from daemon.lifecycle.job_folder import Places
+from daemon.lifecycle.retrains import Retrains
+from daemon.lifecycle.schedule import Schedule
+from daemon.lifecycle.triggers import Triggers
 from daemon.logs import get_logger
 from daemon.measuring import measure
 from daemon.metrics import BATCH_SECONDS, BATCHES, Metrics
-from daemon.monitors import make_monitor, rules_of
-from daemon.notes import NoteKind
+from daemon.monitoring.monitors import make_monitor, rules_of
+from daemon.monitoring.respond import Responder
+from daemon.monitoring.volume import Volume
 from daemon.pipeline import Pipeline
-from daemon.respond import Responder
-from daemon.retrains import Retrains
-from daemon.schedule import Schedule
 from daemon.service_manager import ServiceManager
 from daemon.settings import Settings
 from daemon.stores.engine import StoreError, open_store
@@ -37,8 +41,6 @@ from daemon.stream import StreamService, build
 from daemon.transports.base import Batch, TopicPartition
 from daemon.transports.errors import CannotOpen
 from daemon.transports.registry import make_transport
-from daemon.triggers import Triggers
-from daemon.volume import Volume
 from daemon.web import app as web
 from daemon.web.context import Context
 from daemon.web.server import CannotListen

@@ -54,8 +54,8 @@ class Archive:
 
         blocks = []
         for one in monitors:
-            for kind, table, row in tables_of(one.row["task"], one.findings, received):
-                row = {"model": one.model, "kind": kind, "rows": table.num_rows, **row}
+            for kind, table, span in tables_of(one.row["task"], one.findings, received):
+                row = {"model": one.model, "kind": kind, "rows": table.num_rows, **span}
                 if table.num_rows >= self.file_rows:
                     blocks.append(Block(tables.archive_files, row | self._file(one.model, kind, [table])))
                 else:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from daemon import tasks
-from daemon.columns import Column
-from daemon.monitor import FEATURE_PREFIX, Findings
-from daemon.rows import FeatureRows, Labels, Predictions
-from daemon.tasks import Task
+from daemon.events.columns import Column
+from daemon.events.rows import FeatureRows, Labels, Predictions
+from daemon.monitoring import tasks
+from daemon.monitoring.monitor import FEATURE_PREFIX, Findings
+from daemon.monitoring.tasks import Task
 from detectors.columns import number_as_text
 
 

@@ -8,10 +8,10 @@ import msgspec
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import charts
-from daemon.event import Rejected
-from daemon.monitor import Findings, Monitor
-from daemon.performance import mean_of
+from daemon.events.event import Rejected
+from daemon.monitoring import charts
+from daemon.monitoring.monitor import Findings, Monitor
+from daemon.monitoring.performance import mean_of
 from daemon.stores import tables
 from daemon.stores.upsert import add_up, insert_new, upsert
 from daemon.transports.base import TopicPartition

@@ -39,7 +39,7 @@ TRACEBACKS: Final = ("exception", "stack")
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger. ``name`` is that of the part that speaks, such as ``daemon.jobs``.
+    """A logger. ``name`` is that of the part that speaks, such as ``daemon.lifecycle.jobs``.
 
     Say what happened in a few fixed words, and give what belongs to it as named values:
     ``logger.info("retrain started", model="loans", job="01J")``.

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 
 from daemon.archive import Archive
-from daemon.event_rules import EventLimits
-from daemon.housekeeping import Housekeeping, Keep
-from daemon.job_folder import Places
+from daemon.events.event_rules import EventLimits
+from daemon.lifecycle.housekeeping import Housekeeping, Keep
+from daemon.lifecycle.job_folder import Places
+from daemon.lifecycle.recipe import Recipe
+from daemon.lifecycle.schedule import Entry, retrains
+from daemon.lifecycle.triggers import Triggers
 from daemon.notifiers.base import Notifier
 from daemon.notifiers.registry import choose
-from daemon.recipe import Recipe
-from daemon.schedule import Entry, retrains
 from daemon.settings import Settings
 from daemon.stores.engine import Store
 from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TransportOptions
-from daemon.triggers import Triggers
 from daemon.web.context import Access, Limits
 
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20

@@ -24,10 +24,10 @@ from daemon import checkpoint
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot, Stored
 from daemon.checkpoint_writer import CheckpointWriter
-from daemon.event import EventDecoder, EventLimits, Rejected
-from daemon.intake import Intake, chunks
-from daemon.monitor import Monitor
-from daemon.rows import Rows
+from daemon.events.event import EventDecoder, EventLimits, Rejected
+from daemon.events.intake import Intake, chunks
+from daemon.events.rows import Rows
+from daemon.monitoring.monitor import Monitor
 from daemon.stores.engine import Store
 from daemon.transports.base import Batch, TopicPartition
 
@@ -108,6 +108,7 @@ class Pipeline:
         self._dead: list[dict[str, object]] = []
         self._rejected: Counter[str] = Counter()
         self._held = 0
+        self._alone = ""  # the model of which all the last events were
         self._last_checkpoint = 0.0
 
     # --- where it stands
@@ -178,7 +179,9 @@ class Pipeline:
         return taken
 
     def _take_part(self, batch: Batch, first: int, rejected: list[Rejected]) -> int:
-        intake = Intake.of(batch, self._decoder)
+        alone = self.monitors.get(self._alone)
+        intake = Intake.of(batch, self._decoder, None if alone is None else alone.decoder.known(alone.model))
+        self._alone = next(iter(intake.by_model)) if len(intake.by_model) == 1 else ""
         met: dict[str, tuple[int, int]] = dict.fromkeys(self.monitors, (-1, -1))
         for model in intake.by_model:
             if model not in self.monitors and len(self.monitors) >= self._most_models:

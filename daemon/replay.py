@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import references
 from daemon.checkpoint import MonitorSnapshot
-from daemon.monitors import make_monitor
+from daemon.events.rows import Labels, Rows
+from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
+from daemon.monitoring import references
+from daemon.monitoring.monitors import make_monitor
+from daemon.monitoring.scores import RowScores
 from daemon.pipeline import Pipeline
-from daemon.rows import Labels, Rows
-from daemon.scores import RowScores
 from daemon.settings import Settings
 from daemon.stores import tables
 from daemon.stores.engine import open_store, sqlite_url
-from daemon.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
 from daemon.transports.base import Batch, Record
 from detectors.base import Verdict
 

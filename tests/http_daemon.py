@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from seeded_store import NOW, make_store
 
-from daemon import event
+from daemon.events import event
 from daemon.metrics import Metrics
 from daemon.transports.event_log import EventLog
 from daemon.web import Access, Context, NoSuch, Refused, build, serve

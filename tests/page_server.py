@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from seeded_store import NOW, make_store, seed_many
 
-from daemon import event
+from daemon.events import event
 from daemon.metrics import Metrics
 from daemon.web import Context, build, serve
 

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.archive import Archive
 from daemon.checkpoint import MonitorSnapshot
-from daemon.event import EventLimits
-from daemon.monitor import Monitor, MonitorOptions
+from daemon.events.event import EventLimits
+from daemon.monitoring.monitor import Monitor, MonitorOptions
 from daemon.pipeline import Pipeline
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
@@ -32,7 +32,7 @@ START = 1_795_176_000.0
 
 
 class Tape:
-    """A detector that reports a digest of all that it was ever given, now and then: two runs differ if anything does."""
+    """A detector that reports a digest of all it was ever given, now and then: two runs differ if anything does."""
 
     name = "tape"
 

@@ -12,14 +12,15 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import incidents, jobs, versions
-from daemon.job_folder import Places
-from daemon.jobs import Job
-from daemon.notes import NoteKind
-from daemon.policy import Trigger
-from daemon.promotion import Version
-from daemon.recipe import Recipe
-from daemon.retrains import COMMAND, Retrains
+from daemon.alerts import incidents
+from daemon.alerts.notes import NoteKind
+from daemon.lifecycle import jobs, versions
+from daemon.lifecycle.job_folder import Places
+from daemon.lifecycle.jobs import Job
+from daemon.lifecycle.policy import Trigger
+from daemon.lifecycle.promotion import Version
+from daemon.lifecycle.recipe import Recipe
+from daemon.lifecycle.retrains import COMMAND, Retrains
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade

@@ -1,7 +1,5 @@
 """A store as the daemon would leave it: models in every state of the loop, with what was measured, raised and done."""
 
-
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -11,11 +9,11 @@ import numpy as np
 from seeded_world import CHUNK, NOW, SECONDS_A_ROW, World, draw_features, draw_outcomes, draw_predictions
 from sqlalchemy import insert
 
-from daemon import charts
+from daemon.monitoring import charts
+from daemon.monitoring.window import Chunk
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade
-from daemon.window import Chunk
 from detectors.columns import Stream
 from detectors.reference import Reference
 

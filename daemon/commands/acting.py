@@ -133,8 +133,8 @@ def reference(
     Best is a held-out set with the model's own predictions and the labels; without a prediction column only the
     features get a reference, and the rest is learned from the stream.
     """
-    from daemon import references
-    from daemon.tabular import CannotRead, Layout
+    from daemon.events.tabular import CannotRead, Layout
+    from daemon.monitoring import references
 
     layout = Layout(id_column, time_column, prediction, score, label, names(features) or None, names(exclude))
     chosen = settings().model(model)

@@ -49,8 +49,8 @@ def replay(
 
     Prints what would have been raised. Sends no alert, trains and deploys nothing.
     """
+    from daemon.events.tabular import CannotRead, Layout
     from daemon.replay import Replay, Source
-    from daemon.tabular import CannotRead, Layout
 
     environment = dict(os.environ)
     for change in changes:

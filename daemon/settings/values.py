@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from daemon import cron
+from daemon.lifecycle import cron
 
 
 @dataclass(frozen=True)

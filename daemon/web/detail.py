@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy import RowMapping, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.alarm import Alarm, spoken
-from daemon.figures import figure, percent
+from daemon.alerts.alarm import Alarm, spoken
+from daemon.alerts.figures import figure, percent
 from daemon.stores.tables import decisions, jobs, versions
 from daemon.web import drawing, measured
 from daemon.web.cards import Card, full_card, moved_signals

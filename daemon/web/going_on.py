@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.alarm import Alarm
-from daemon.figures import count
+from daemon.alerts.alarm import Alarm
+from daemon.alerts.figures import count
 from daemon.stores.tables import alarms, decisions, jobs, versions
 from daemon.web.words import decided, sentence, state_words, tidy
 from detectors.base import Kind, Severity

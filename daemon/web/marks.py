@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.alarm import Alarm
+from daemon.alerts.alarm import Alarm
 from daemon.stores.tables import alarms, jobs, versions
 from daemon.web.words import OUTCOMES, TRIGGERS, plain
 

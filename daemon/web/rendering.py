@@ -11,8 +11,8 @@ from urllib.parse import quote
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from daemon import figures
-from daemon.alarm import spoken
+from daemon.alerts import figures
+from daemon.alerts.alarm import spoken
 from daemon.web import drawing, words
 from daemon.web.assets import asset_url
 

@@ -57,9 +57,7 @@ def _list(listing: Listing, schema: str, summary: str) -> Route:
     )
 
 
-def _by_hand(
-    path: str, handler: byhand.Handler, name: str, summary: str, takes: str, status: HTTPStatus
-) -> Route:
+def _by_hand(path: str, handler: byhand.Handler, name: str, summary: str, takes: str, status: HTTPStatus) -> Route:
     return Route(
         "POST",
         path,

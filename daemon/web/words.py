@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from daemon.figures import figure
-from daemon.notes import Note, NoteKind
+from daemon.alerts.figures import figure
+from daemon.alerts.notes import Note, NoteKind
 
 DECIMAL: Final = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 MINUTE: Final = 60.0

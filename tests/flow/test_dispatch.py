@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from alerting import SLACK, World, world
 
-from daemon import incidents, silences
-from daemon.dispatch import Dispatcher
+from daemon.alerts import incidents, silences
+from daemon.alerts.dispatch import Dispatcher
+from daemon.alerts.notes import NoteKind
 from daemon.metrics import Metrics
-from daemon.notes import NoteKind
 
 HOUR = 3600.0
 

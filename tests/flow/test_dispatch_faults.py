@@ -15,7 +15,7 @@ from slack_server import Fault
 from sqlalchemy.exc import OperationalError
 
 from daemon import logs
-from daemon.notes import NoteKind
+from daemon.alerts.notes import NoteKind
 from daemon.settings import LogFormat, LogLevel
 
 HOUR = 3600.0

@@ -17,15 +17,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from slack_server import Carried, Fault
 from sqlalchemy import select
 
-from daemon import silences
-from daemon.alarm import Alarm
-from daemon.briefing import Briefing, load
-from daemon.inhibit import explanation
-from daemon.notes import NoteKind
+from daemon.alerts import silences
+from daemon.alerts.alarm import Alarm
+from daemon.alerts.briefing import Briefing, load
+from daemon.alerts.inhibit import explanation
+from daemon.alerts.notes import NoteKind
+from daemon.alerts.wording import compose, standing
 from daemon.notifiers.blocks import escape, fallback
 from daemon.notifiers.message import REPEAT_NOTICE
 from daemon.stores import tables
-from daemon.wording import compose, standing
 
 POSTGRESQL = "DRIFTD_TEST_POSTGRESQL_URL"
 MODELS = st.sampled_from(["loans", "churn"])

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import jobs
-from daemon.jobs import ACTIVE, MOST_ATTEMPTS, JobState
-from daemon.policy import DAY_SECONDS, Trigger
+from daemon.lifecycle import jobs
+from daemon.lifecycle.jobs import ACTIVE, MOST_ATTEMPTS, JobState
+from daemon.lifecycle.policy import DAY_SECONDS, Trigger
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade

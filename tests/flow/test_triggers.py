@@ -8,15 +8,15 @@ import pytest
 from retrain_loop import NOW, Loop, running
 from sqlalchemy import insert, select, update
 
-from daemon import jobs, versions
-from daemon.jobs import Job
-from daemon.notes import NoteKind
-from daemon.policy import Action, Decision, Reason, Rules, Trigger
-from daemon.promotion import VersionReason, VersionState
+from daemon.alerts.notes import NoteKind
+from daemon.lifecycle import jobs, versions
+from daemon.lifecycle.jobs import Job
+from daemon.lifecycle.policy import Action, Decision, Reason, Rules, Trigger
+from daemon.lifecycle.promotion import VersionReason, VersionState
+from daemon.lifecycle.triggers import Triggers
 from daemon.settings import Mode
 from daemon.stores import tables
 from daemon.stores.upsert import upsert
-from daemon.triggers import Triggers
 
 
 class Desk:

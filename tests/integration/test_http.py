@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from http_daemon import EVENT, TOKEN, running
 
-from daemon import event
+from daemon.events import event
 from daemon.transports.base import BacklogLimits
 from daemon.transports.errors import LogFull
 from daemon.web import Access, CannotListen, Limits, serve

@@ -11,7 +11,7 @@ from page_server import ODD_PATH, serving
 from seeded_store import NOW
 from sqlalchemy import delete, insert, update
 
-from daemon import event
+from daemon.events import event
 from daemon.stores import tables
 from daemon.web.words import STATES
 

@@ -17,17 +17,17 @@ from archive_rows import make_archive
 from retrain_loop import NOW, Loop, running, scripted, starts
 from sqlalchemy import insert, update
 
-from daemon import retrains, versions
-from daemon.child import Child, Progress
-from daemon.jobs import Job, JobState
-from daemon.notes import NoteKind
-from daemon.outcome import standing
-from daemon.policy import Trigger
-from daemon.promotion import VersionReason, VersionState
-from daemon.recipe import Recipe
+from daemon.alerts.notes import NoteKind
+from daemon.lifecycle import retrains, versions
+from daemon.lifecycle.child import Child, Progress
+from daemon.lifecycle.jobs import Job, JobState
+from daemon.lifecycle.outcome import standing
+from daemon.lifecycle.policy import Trigger
+from daemon.lifecycle.promotion import VersionReason, VersionState
+from daemon.lifecycle.recipe import Recipe
+from daemon.lifecycle.triggers import start_rollback
 from daemon.settings import Mode, ModelSettings
 from daemon.stores import tables
-from daemon.triggers import start_rollback
 from retrain.base import Outcome
 from retrain.deployers.settings import DeployerSettings
 from retrain.job import JOB_FILE, Limits
@@ -146,7 +146,7 @@ async def test_a_training_that_takes_too_long_is_ended_with_everything_it_starte
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrains, "GRACE_SECONDS", 1.0)
-    monkeypatch.setattr("daemon.child.LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr("daemon.lifecycle.child.LAST_WORDS_SECONDS", 0.1)
     slow = recipe(tmp_path, limits=Limits(seconds=0.0))
     async with running(tmp_path, slow, command=scripted(tmp_path, "hang")) as loop:
         job = await loop.ask()
@@ -158,7 +158,7 @@ async def test_a_training_that_takes_too_long_is_ended_with_everything_it_starte
 async def test_a_stop_ends_the_training_and_the_next_start_resumes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.child.LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr("daemon.lifecycle.child.LAST_WORDS_SECONDS", 0.1)
     async with running(tmp_path, command=scripted(tmp_path, "hang", "promote")) as loop:
         job = await loop.ask()
         working = asyncio.create_task(loop.retrains.run())
@@ -178,7 +178,7 @@ async def test_a_stop_ends_the_training_and_the_next_start_resumes_it(
 async def test_whoever_loses_the_lease_stops_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.child.LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr("daemon.lifecycle.child.LAST_WORDS_SECONDS", 0.1)
     async with running(tmp_path, command=scripted(tmp_path, "hang")) as loop:
         job = await loop.ask()
         working = asyncio.create_task(loop.retrains.step())
@@ -311,7 +311,7 @@ async def test_a_mistake_in_one_retrain_or_deployment_does_not_end_the_daemon(
 async def test_whatever_a_training_leaves_behind_ends_with_it_and_no_secret_is_handed_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.child.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("daemon.lifecycle.child.LOOK_SECONDS", 0.1)
     monkeypatch.setenv("DRIFTD_API_TOKEN", "hunter2")
     child = await Child.start(("/bin/sh", "-c", "env >&2; sleep 60 & echo $! >$0/left"), tmp_path)
     assert await child.follow(lambda _: None) == 0

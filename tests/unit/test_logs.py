@@ -43,13 +43,15 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 def test_elsewhere_than_on_a_terminal_each_line_is_one_json_object() -> None:
     stream = io.StringIO()
     logs.configure(stream=stream)
-    logs.get_logger("daemon.jobs").info("retrain started", model="loans\nmore", job=7, share=float("nan"), at=(1, 2))
+    logs.get_logger("daemon.lifecycle.jobs").info(
+        "retrain started", model="loans\nmore", job=7, share=float("nan"), at=(1, 2)
+    )
     (line,) = lines(stream)
     assert list(line)[:4] == ["timestamp", "level", "logger", "event"]
     del line["timestamp"]
     assert line == {
         "level": "info",
-        "logger": "daemon.jobs",
+        "logger": "daemon.lifecycle.jobs",
         "event": "retrain started",
         "model": "loans\nmore",
         "job": 7,
@@ -84,7 +86,7 @@ def test_an_exception_is_in_the_line_that_reports_it() -> None:
 def test_on_a_terminal_a_line_is_text_with_named_values() -> None:
     stream = Terminal()
     logs.configure(stream=stream, environ={"NO_COLOR": "1"})
-    logs.get_logger("daemon.jobs").info("retrain started", model="loans", job=7)
+    logs.get_logger("daemon.lifecycle.jobs").info("retrain started", model="loans", job=7)
     text = stream.getvalue()
     assert text.count("\n") == 1
     assert "retrain started" in text

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.alarm import Alarm
-from daemon.briefing import Briefing
-from daemon.figures import figure
-from daemon.inhibit import explanation
-from daemon.notes import Note, NoteKind
+from daemon.alerts.alarm import Alarm
+from daemon.alerts.briefing import Briefing
+from daemon.alerts.figures import figure
+from daemon.alerts.inhibit import explanation
+from daemon.alerts.notes import Note, NoteKind
+from daemon.alerts.silences import Silence
+from daemon.alerts.wording import compose, compose_detail, compose_news
 from daemon.notifiers.blocks import FALLBACK_LENGTH, SECTION_LENGTH, blocks, fallback
 from daemon.notifiers.message import Tone, clean, clock_time, plain
-from daemon.silences import Silence
-from daemon.wording import compose, compose_detail, compose_news
 from detectors.base import Kind, Severity
 
 TWO_PM = 1_795_442_520.0  # 2026-11-23 14:02 UTC

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.policy import DAY_SECONDS, Action, Decision, Facts, Reason, Rules, Trigger, decide, refits_due
+from daemon.lifecycle.policy import DAY_SECONDS, Action, Decision, Facts, Reason, Rules, Trigger, decide, refits_due
 from daemon.settings import Mode
 from detectors.base import Kind
 

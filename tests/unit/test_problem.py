@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import metrics
+from daemon.lifecycle.policy import Action, Reason, Trigger
+from daemon.lifecycle.promotion import VersionState
+from daemon.lifecycle.standing import ModelState
 from daemon.metrics import TABLE, Metrics
-from daemon.policy import Action, Reason, Trigger
-from daemon.promotion import VersionState
-from daemon.standing import ModelState
 from daemon.web import drawing, going_on, words
 from daemon.web.body import Room, _decoder
 from daemon.web.context import Access

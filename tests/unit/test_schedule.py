@@ -13,17 +13,17 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import cron, schedule
-from daemon.housekeeping import Housekeeping, Keep
-from daemon.job_folder import Places
-from daemon.jobs import JobState
-from daemon.policy import Rules, Trigger
-from daemon.promotion import VersionState
-from daemon.schedule import Entry, Schedule, retrains
+from daemon.lifecycle import cron, schedule
+from daemon.lifecycle.housekeeping import Housekeeping, Keep
+from daemon.lifecycle.job_folder import Places
+from daemon.lifecycle.jobs import JobState
+from daemon.lifecycle.policy import Rules, Trigger
+from daemon.lifecycle.promotion import VersionState
+from daemon.lifecycle.schedule import Entry, Schedule, retrains
+from daemon.lifecycle.triggers import Triggers
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade
-from daemon.triggers import Triggers
 
 
 def at(text: str) -> float:

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.event_rules import EventLimits
-from daemon.monitor import MonitorOptions
-from daemon.policy import Rules
+from daemon.events.event_rules import EventLimits
+from daemon.lifecycle.policy import Rules
+from daemon.monitoring.monitor import MonitorOptions
 from daemon.settings import ModelSettings, Settings
 from daemon.web.context import Limits
 from detectors.registry import Options

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import versions
-from daemon.promotion import MOVES, NotPossible, Step, VersionReason, VersionState, moved, next_name
-from daemon.standing import ModelState, settle, state_of
+from daemon.lifecycle import versions
+from daemon.lifecycle.promotion import MOVES, NotPossible, Step, VersionReason, VersionState, moved, next_name
+from daemon.lifecycle.standing import ModelState, settle, state_of
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from daemon import worker
-from daemon.worker import Worker
+from daemon.lifecycle import worker
+from daemon.lifecycle.worker import Worker
 
 LONG = 1e6
 

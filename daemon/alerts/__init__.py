@@ -1,0 +1,1 @@
+"""How alarms become messages: incidents, silences, wording, the outbox and its sender."""

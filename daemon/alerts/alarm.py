@@ -1,0 +1,170 @@
+"""An alarm as it stands in the store, and what a person calls it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from daemon.alerts.figures import count, figure, is_number, percent
+from detectors.base import Kind, Severity
+
+FEATURE: Final = "feature:"
+FEATURES: Final = "features"
+
+
+_MOVED: Final = {
+    "feature": "what goes into the model has moved",
+    FEATURES: "what goes into the model has moved",
+    "prediction": "what the model answers has moved",
+    "score": "the model's scores have moved",
+    "label": "the true answers have moved",
+}
+_ROW_FIELDS: Final = ("id", "detector", "row", "ts", "change_row", "change_ts", "raised")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One row of the store's table of alarms. Times are epoch seconds."""
+
+    id: int
+    kind: Kind
+    signal: str
+    detector: str
+    severity: Severity
+    is_open: bool
+    row: int
+    ts: float
+    change_row: int | None
+    change_ts: float | None
+    evidence: Mapping[str, Any]
+    ranking: tuple[tuple[str, float], ...]
+    acknowledged_by: str | None
+    raised: float
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Alarm":
+        """From a row of the table."""
+        return cls(
+            kind=Kind(row["kind"]),
+            signal=row["signal"],
+            severity=Severity(row["severity"]),
+            is_open=row["state"] == "open",
+            evidence=row["evidence"],
+            ranking=tuple((signal, share) for signal, share in row["ranking"]),
+            acknowledged_by=row["acknowledged_by"],
+            **{name: row[name] for name in _ROW_FIELDS},
+        )
+
+    @property
+    def since(self) -> float:
+        """When the change began."""
+        return self.ts if self.change_ts is None else self.change_ts
+
+    @property
+    def since_row(self) -> int:
+        """The row where the change began."""
+        return self.row if self.change_row is None else self.change_row
+
+    @property
+    def what(self) -> str:
+        """What is wrong, without figures."""
+        name = spoken(self.signal)
+        said = {
+            Kind.CONCEPT: self._what_of_errors(),
+            Kind.QUALITY: f"broken data: {name}",
+            Kind.VOLUME: "labels have stopped" if self.signal == "labels" else "events have stopped",
+            Kind.PERFORMANCE: f"{self.evidence.get('metric', 'performance')} fell short",
+            Kind.ANOMALY: "strange events",
+        }
+        return said.get(self.kind) or _MOVED.get(self.signal.split(":")[0], f"{name} moved")
+
+    def _what_of_errors(self) -> str:
+        before, after = self.change or (0.0, 1.0)
+        if self._is_rate:
+            return f"the model errs {'more' if after >= before else 'less'} often"
+        return f"the model's error has {'grown' if after >= before else 'shrunk'}"
+
+    @property
+    def figures(self) -> str:
+        """How much, as far as the evidence says; empty where it says nothing."""
+        evidence = self.evidence
+        if self.kind is Kind.QUALITY:
+            return _breakage(evidence)
+        if self.kind is Kind.VOLUME:
+            silent = evidence.get("silent_seconds")
+            return f"silent for {figure(silent / 60)} minutes" if is_number(silent) else ""
+        if self.kind is Kind.ANOMALY:
+            return _share(evidence)
+        if self.kind is Kind.DRIFT:
+            return _shift(evidence)
+        if self.change is None:
+            return ""
+        metric = evidence.get("metric") or ("error rate" if self._is_rate else "mean error")
+        return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}"
+
+    @property
+    def change(self) -> tuple[float, float] | None:
+        """The figure before and after, where the evidence has both."""
+        before, after = self.evidence.get("reference"), self.evidence.get("current")
+        return (before, after) if is_number(before) and is_number(after) else None
+
+    @property
+    def _is_rate(self) -> bool:
+        return str(self.evidence.get("effect_name", "error_rate")) == "error_rate"
+
+
+def spoken(signal: str) -> str:
+    """A signal as a person calls it."""
+    if signal.startswith(FEATURE):
+        return signal.removeprefix(FEATURE)
+    return {
+        FEATURES: "the features together",
+        "prediction": "predictions",
+        "score": "scores",
+        "label": "labels",
+        "error": "errors",
+    }.get(signal, signal)
+
+
+def moved(alarms: Iterable[Alarm], smallest_share: float = 0.05) -> list[tuple[str, str]]:
+    """What moved and how much, over all ``alarms``, first the signals that raised something themselves."""
+    found: dict[str, str] = {}
+    ranked: dict[str, str] = {}
+    for alarm in alarms:
+        if alarm.kind is Kind.DRIFT and alarm.signal != FEATURES:
+            found.setdefault(alarm.signal, alarm.figures)
+        for signal, share in alarm.ranking:
+            # an alarm that ranks only its own signal says nothing by it
+            if share >= smallest_share and signal not in (alarm.signal, "error"):
+                ranked.setdefault(signal, f"{percent(share)} of the shift")
+    found |= {signal: how for signal, how in ranked.items() if signal not in found}
+    return [(spoken(signal), how) for signal, how in found.items()]
+
+
+def _breakage(evidence: Mapping[str, Any]) -> str:
+    if evidence.get("appeared"):
+        return f"a feature of type {evidence.get('type')} that was not there before"
+    what = {"new": "values never seen before"}.get(str(evidence.get("bin")), str(evidence.get("bin") or ""))
+    return f"{what} in {_share(evidence)}" if _share(evidence) else what
+
+
+def _shift(evidence: Mapping[str, Any]) -> str:
+    index = evidence.get("effect")
+    parts = [f"stability index {figure(index)}"] if is_number(index) else []
+    before, after = evidence.get("reference_mean"), evidence.get("current_mean")
+    if is_number(before) and is_number(after):
+        parts.insert(0, f"mean {figure(before)} -> {figure(after)}")
+    elif evidence.get("bin") and _share(evidence):
+        parts.insert(0, f"{evidence['bin']} in {_share(evidence)}")
+    return ", ".join(parts)
+
+
+def _share(evidence: Mapping[str, Any]) -> str:
+    before, after = evidence.get("reference"), evidence.get("current")
+    if not is_number(after):
+        return ""
+    return f"{percent(after)} of the rows" + (f" (usually {percent(before)})" if is_number(before) else "")
+
+
+def since_row(alarm: Alarm) -> str:
+    """``row 20,031``."""
+    return f"row {count(alarm.since_row)}"

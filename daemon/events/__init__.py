@@ -1,0 +1,1 @@
+"""Bytes and tables in, columns of events out."""

@@ -1,0 +1,1 @@
+"""What follows from an alarm: policy, retrains, versions, deployments."""

@@ -1,0 +1,75 @@
+"""After a switch of versions: the references follow, and what had been raised against the old one is over."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from daemon.alerts import incidents
+from daemon.events.tabular import Layout, table_of
+from daemon.lifecycle.promotion import Version
+from daemon.lifecycle.standing import settle
+from daemon.monitoring import references
+from daemon.monitoring.monitor import FEATURE_PREFIX, Monitor
+from daemon.monitoring.respond import close
+from daemon.monitoring.tasks import Task
+from daemon.pipeline import Pipeline
+from daemon.settings import ModelSettings
+from daemon.stores.engine import Store
+from detectors.base import Kind
+from detectors.columns import Stream
+from detectors.reference import Reference
+
+ANSWERED = (Kind.DRIFT, Kind.CONCEPT, Kind.PERFORMANCE, Kind.ANOMALY)
+"""What another version answers. Broken data stays broken."""
+
+
+class Adoption:
+    """See ``daemon.lifecycle.deployments.Adopt``.
+
+    A version that was made here brings its references: the rows it learned from, and what it predicted on those that it
+    was judged by. Of any other one the predictions and errors are learned anew.
+    """
+
+    def __init__(
+        self, store: Store, pipeline: Pipeline, settings: Callable[[str], ModelSettings], wake: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._settings = settings
+        self._wake = wake
+
+    async def __call__(self, version: Version, result: Mapping[str, Any] | None) -> None:
+        """Go by ``version`` from now on."""
+        known = self._pipeline.monitors.get(version.model)
+        if known is None or known.version != version.version or version.adopted is None:
+            path = None if result is None else result.get("reference")
+            bins = self._settings(version.model).reference_bins
+            given: dict[Stream, Reference | None] = {Stream.PREDICTION: None, Stream.OUTCOME: None}
+            if path is not None:
+                task = None if known is None else known.task
+                given |= await asyncio.to_thread(_read, Path(path), task, bins)
+
+            def go_by(monitor: Monitor) -> None:
+                monitor.adopt(version.version, given)
+
+            await self._pipeline.change(version.model, go_by)
+        now = time.time()
+        async with self._store.begin() as connection:
+            await close(connection, version.model, now, "another_version", kinds=ANSWERED)
+            await incidents.close_if_over(connection, version.model, now)
+            await settle(connection, version.model)
+        self._wake()
+
+
+def _read(path: Path, task: Task | None, bins: int) -> dict[Stream, Reference]:
+    import pandas as pd
+
+    if not path.exists():
+        return {}
+    frame = pd.read_parquet(path)
+    features = {name: name.removeprefix(FEATURE_PREFIX) for name in frame.columns if name.startswith(FEATURE_PREFIX)}
+    layout = Layout("id", "ts", "prediction", "score", "label", tuple(features.values()))
+    _, learned = references.learn([table_of(frame.rename(columns=features), layout)], task, bins)
+    return learned

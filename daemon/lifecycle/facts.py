@@ -1,0 +1,109 @@
+"""What the store says that the policy wants to know."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.lifecycle import jobs, versions
+from daemon.lifecycle.policy import BROKEN, ERRORS, Facts, Trigger
+from daemon.stores.tables import alarms, counters, models
+from detectors.base import Kind
+
+JOINED: Final = "joined"
+"""The counter of predictions whose label has arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What asks, and how many labels speak for it."""
+
+    trigger: Trigger
+    labels: int
+    alarm: RowMapping | None = None
+    needed: int | None = None
+
+
+async def gather(connection: AsyncConnection, model: str, asked: Asked, now: float) -> Facts:
+    """Gather the facts for one decision."""
+    row = (await connection.execute(select(models).where(models.c.model == model))).mappings().first()
+    broken_since, unseen = await _broken(connection, model)
+    recent, last_finished = await jobs.spent(connection, model, now)
+    delivered = None
+    if asked.alarm is not None and row is not None and row["watching"]:
+        champion = await versions.in_service(connection, model)
+        if champion is not None:
+            delivered = change_row(asked.alarm) - (champion.from_row or 0)
+    return Facts(
+        trigger=asked.trigger,
+        now=now,
+        kind=None if asked.alarm is None else Kind(asked.alarm["kind"]),
+        alarm_row=None if asked.alarm is None else asked.alarm["row"],
+        training=await jobs.find_active(connection, model) is not None,
+        deploying=await versions.under_way(connection, model) is not None,
+        held=row is not None and row["held"] is not None,
+        broken_since=broken_since,
+        broken_unseen=unseen,
+        delivered=delivered,
+        last_finished=last_finished,
+        recent=recent,
+        labels=asked.labels,
+        needed=asked.needed,
+    )
+
+
+async def joined(connection: AsyncConnection, model: str) -> int:
+    """How many predictions have their label."""
+    query = select(counters.c.value).where(counters.c.model == model, counters.c.name == JOINED)
+    return (await connection.execute(query)).scalar() or 0
+
+
+async def served(connection: AsyncConnection, model: str) -> int:
+    """How many labelled rows the version in service has answered, as far as they are counted."""
+    row = (await connection.execute(select(models.c.performance).where(models.c.model == model))).scalar()
+    return int(row["rows"]) if row else 0
+
+
+async def alarm_row(connection: AsyncConnection, alarm: int) -> RowMapping | None:
+    """Read one alarm."""
+    return (await connection.execute(select(alarms).where(alarms.c.id == alarm))).mappings().first()
+
+
+async def open_change(connection: AsyncConnection, model: str) -> int | None:
+    """Where the earliest change began of which an error alarm is open."""
+    began = func.min(func.coalesce(alarms.c.change_row, alarms.c.row))
+    standing = (alarms.c.model == model) & (alarms.c.state == "open") & alarms.c.kind.in_(ERRORS)
+    return (await connection.execute(select(began).where(standing))).scalar()
+
+
+def change_row(alarm: RowMapping) -> int:
+    """Where the change of an alarm began."""
+    row: int = alarm["row"] if alarm["change_row"] is None else alarm["change_row"]
+    return row
+
+
+def labels_when_raised(alarm: RowMapping) -> int | None:
+    """How many labels had come in all when the alarm was raised; None where its stream has none.
+
+    The store's own count is that at the end of the checkpoint, which may hold thousands of labels more.
+    """
+    evidence: dict[str, Any] = alarm["evidence"]
+    return evidence.get("joined")
+
+
+def labels_since_change(alarm: RowMapping) -> int:
+    """How many labels had come since the change when the alarm was raised, as its detector has counted them.
+
+    Only a detector that watches labels can have counted any.
+    """
+    evidence: dict[str, Any] = alarm["evidence"]
+    return int(evidence.get("rows_since_change", 0)) if alarm["signal"] in ("error", "label") else 0
+
+
+async def _broken(connection: AsyncConnection, model: str) -> tuple[int | None, bool]:
+    """First row of broken data whose alarm is open, and whether one of these alarms is not acknowledged."""
+    broken = (alarms.c.model == model) & (alarms.c.state == "open") & alarms.c.kind.in_(BROKEN)
+    began = func.coalesce(alarms.c.change_row, alarms.c.row)
+    rows = (await connection.execute(select(began, alarms.c.acknowledged_by).where(broken))).all()
+    return min((first for first, _ in rows), default=None), any(by is None for _, by in rows)

@@ -1,0 +1,1 @@
+"""One model as it is watched: its rows joined, counted and judged."""

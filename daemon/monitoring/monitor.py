@@ -1,0 +1,297 @@
+"""One model: its rows numbered, joined, counted and judged."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.events.columns import FeatureDecoder
+from daemon.events.rows import FeatureRows, Labels, Predictions, Rows
+from daemon.monitoring import tasks
+from daemon.monitoring.feature_stream import FeatureStream
+from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
+from daemon.monitoring.options import MonitorOptions
+from daemon.monitoring.pairs import Pairs, only, pairs_of
+from daemon.monitoring.performance import Performance
+from daemon.monitoring.recent import SeenIds
+from daemon.monitoring.schema import FEATURE_PREFIX, Schema, kinds_of
+from daemon.monitoring.serving import Serving
+from daemon.monitoring.tasks import Task
+from daemon.monitoring.window import Window
+from detectors.base import Detector, Verdict
+from detectors.columns import Columns, Stream
+from detectors.reference import Reference
+
+__all__ = ["FEATURE_PREFIX", "Findings", "Monitor", "MonitorOptions"]
+
+JUDGED_AT_ONCE: Final = 4_000
+"""Rows that wait, at most, before they are judged: as many as fit in a processor's cache."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What has come of a model's rows since the last checkpoint."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    predictions: list[tuple[Predictions, NDArray[np.int64]]] = field(default_factory=list)  # with their rows
+    labels: list[tuple[Labels, Sequence[int]]] = field(default_factory=list)  # with the rows of their predictions
+    features: list[FeatureRows] = field(default_factory=list)
+    afresh: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)  # met for the first time
+
+
+class Monitor:
+    """Everything that is known of one model while it runs.
+
+    What comes of rows depends only on the rows and their order, not on how they were cut into batches.
+    """
+
+    def __init__(self, model: str, options: MonitorOptions, build: Callable[[Reference], Sequence[Detector]]) -> None:
+        self.model = model
+        self.options = options
+        self.task = options.task
+        self.serving = Serving()
+        self.rows = 0
+        self.first_ts: float | None = None
+        self.last_ts = 0.0
+        self.last_label_ts: float | None = None
+        self.last_arrival = 0.0
+        self.last_label_arrival: float | None = None
+        self.windows = {
+            stream: Window(
+                stream,
+                build,
+                options.reference_rows,
+                1 if stream is Stream.OUTCOME else options.window_rows,
+                options.bins,
+                prepare=self._prepare_predictions if stream is Stream.PREDICTION else None,
+            )
+            for stream in Stream
+        }
+        self.features = FeatureStream(options, self.windows[Stream.FEATURES])
+        self.labels = LabelJoin(options.max_waiting)
+        self.performance = Performance(options.performance_rows)
+        self.findings = Findings()
+        self._undecided: list[Pairs] = []  # the task is not known yet
+        self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
+
+    @property
+    def version(self) -> str | None:
+        """The version in service."""
+        return self.serving.version
+
+    @property
+    def decoder(self) -> FeatureDecoder:
+        """How the features of the next rows are to be decoded."""
+        return self.features.decoder
+
+    @property
+    def schema(self) -> Schema:
+        """The features and their types."""
+        return self.features.schema
+
+    @schema.setter
+    def schema(self, schema: Schema) -> None:
+        self.features.schema = schema
+
+    @property
+    def seen_features(self) -> SeenIds:
+        """The ids of features that came as events of their own."""
+        return self.features.seen
+
+    # --- rows
+
+    def take(self, rows: Rows, arrival: float) -> None:
+        """Take in a batch; what comes of it is in ``findings`` once it is judged."""
+        self.last_arrival = arrival
+        for piece in self._pieces(rows):
+            self._take(piece)
+        if any(window.waiting >= JUDGED_AT_ONCE for window in self.windows.values()):
+            self.judge()
+
+    def _pieces(self, rows: Rows) -> Iterator[Rows]:
+        """Cut a batch where a version is met, so that what came before it still counts for the one before."""
+        rest = rows
+        while rest.predictions is not None:
+            place = self.serving.unknown(rest.predictions.versions)
+            if place is None:
+                break
+            order = int(rest.predictions.order[place])
+            yield rest.between(-np.inf, order)
+            yield rest.between(order, order + 1)
+            rest = rest.between(order + 1, np.inf)
+        yield rest
+
+    def _take(self, rows: Rows) -> None:
+        parts = [part for part in rows.parts() if part is not None and len(part.order)]
+        if not parts:
+            return
+        if self.first_ts is None:
+            self.first_ts = float(min(parts, key=lambda part: int(part.order[0])).ts[0])
+        self.last_ts = max(self.last_ts, *(float(part.ts.max()) for part in parts))
+        first = self.rows
+        predictions = self._new_predictions(rows.predictions)
+        apart, met_before = self.features.new(rows.features)
+        predictions, apart = self.features.typed(predictions, apart)
+        order: NDArray[Any] = np.empty(0) if predictions is None else predictions.order
+        numbers = np.arange(first, self.rows)
+        if predictions is not None:
+            self._take_predictions(predictions, numbers)
+        if apart is not None:
+            self.findings.counts["duplicates"] += met_before
+            self.findings.counts["features"] += len(apart.ids)
+            self.findings.features.append(apart)
+        before = np.empty(0, dtype=np.int64) if apart is None else first + np.searchsorted(order, apart.order)
+        self.findings.verdicts += self.features.take(predictions, numbers, apart, before)
+        self._join(predictions, rows.labels, first, order)
+
+    # --- predictions
+
+    def _new_predictions(self, predictions: Predictions | None) -> Predictions | None:
+        """Those that were not met before; each gets a row."""
+        if predictions is None:
+            return None
+        places = self.labels.number(predictions.ids)
+        if places is not None:
+            self.findings.counts["duplicates"] += len(predictions) - len(places)
+            predictions = predictions.at(places)
+        self.rows += len(predictions)
+        return predictions
+
+    def _take_predictions(self, predictions: Predictions, numbers: NDArray[np.int64]) -> None:
+        self.findings.counts["prediction"] += len(predictions)
+        self.findings.predictions.append((predictions, numbers))
+        met = self.serving.meet(predictions.versions)
+        if met is not None:
+            self.findings.versions.append(met)
+        values: dict[str, NDArray[Any]] = {"prediction": tasks.column(predictions.values, self.task)}
+        if self._scored(predictions):
+            values["score"] = predictions.scores
+        columns = Columns(Stream.PREDICTION, numbers, predictions.ts, values)
+        own = self.serving.own(predictions.versions)
+        self.windows[Stream.PREDICTION].take(columns if own is None else only(columns, own))
+
+    def _scored(self, predictions: Predictions) -> bool:
+        reference = self.windows[Stream.PREDICTION].reference
+        if reference is not None:
+            return "score" in reference.signals
+        return bool(np.isfinite(predictions.scores).any())
+
+    def _prepare_predictions(self, learning: Columns) -> Callable[[Columns], Columns]:
+        """The first predictions are in: from them the task, and the form that predictions have from now on."""
+        if self.task is None:
+            self.task = tasks.infer(learning.values["prediction"].tolist(), scored="score" in learning.values)
+        task = self.task
+
+        def prepare(columns: Columns) -> Columns:
+            values = columns.values | {"prediction": tasks.column(columns.values["prediction"].tolist(), task)}
+            return replace(columns, values=values)
+
+        return prepare
+
+    # --- labels and outcomes
+
+    def _join(
+        self, predictions: Predictions | None, labels: Labels | None, first: int, predicted: NDArray[Any]
+    ) -> None:
+        counts = self.findings.counts
+        new, given = NewPredictions(), NewLabels()
+        if predictions is not None:
+            new = NewPredictions(predictions.ids, predictions.values, predictions.versions)
+        if labels is not None:
+            given = NewLabels(labels.ids, labels.values, first + np.searchsorted(predicted, labels.order))
+        joined = self.labels.join(new, given)
+        if labels is not None and len(labels.ids):
+            counts["duplicates"] += joined.duplicates
+            counts["revised"] += joined.revised
+            counts["label"] += len(labels.ids) - joined.duplicates - joined.revised
+            self.findings.labels.append((labels, joined.label_rows))
+            self.last_label_arrival = self.last_arrival
+            self.last_label_ts = max(self.last_label_ts or 0.0, float(labels.ts.max()))
+        if joined.rows:
+            counts["joined"] += len(joined.rows)
+            self._undecided.append(pairs_of(joined, first, given.next_rows, predictions, labels))
+        if self.task is not None:
+            for pairs in self._undecided:
+                columns = pairs.columns(self.task, self.serving)
+                self.performance.add(columns.values["error"])
+                self.windows[Stream.OUTCOME].take(columns)
+            self._unjudged += self._undecided
+            self._undecided = []
+
+    # --- judgement
+
+    def judge(self) -> None:
+        """Let the detectors see all rows that make whole windows."""
+        for stream, window in self.windows.items():
+            verdicts = window.judge()
+            if verdicts and stream is Stream.OUTCOME:
+                # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
+                at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
+                verdicts = [replace(one, row=int(at.get(one.row, self.rows - 1))) for one in verdicts]
+            self.findings.verdicts += verdicts
+        self._unjudged = []
+
+    def take_findings(self) -> Findings:
+        """What has come since the last call, all of it judged."""
+        self.judge()
+        findings, self.findings = self.findings, Findings()
+        findings.verdicts.sort(key=lambda one: one.row)
+        return findings
+
+    def fit_decoder(self) -> None:
+        """Decode features into the types of the schema, once there is a reference that fixes them."""
+        self.features.fit_decoder()
+
+    def until_learned(self) -> tuple[int, int] | None:
+        """How many rows with features, and how many predictions, are missing from the references; None for none.
+
+        What follows is decoded in the light of the reference: a batch is to be cut there.
+        """
+        features, predictions = self.windows[Stream.FEATURES].missing, self.windows[Stream.PREDICTION].missing
+        return (features, predictions) if features or predictions else None
+
+    # --- another version, another reference
+
+    def know_versions(self, versions: Iterable[str]) -> None:
+        """These versions are in the registry: meeting them is no news."""
+        self.serving.know(versions)
+
+    def adopt(self, version: str | None, references: dict[Stream, Reference | None]) -> None:
+        """Go on with another version: its references replace those given, its performance begins afresh."""
+        self.judge()
+        self.serving.go_on_with(version, self.rows)
+        self.performance.clear()
+        for stream, reference in references.items():
+            self.windows[stream].adopt(reference)
+            if stream is Stream.FEATURES:
+                self.schema = {} if reference is None else self.schema | kinds_of(reference)
+        self.fit_decoder()
+
+    # --- what is stored
+
+    def state(self) -> dict[str, Any]:
+        """What has no place of its own in a checkpoint, as values that msgpack can hold."""
+        return {
+            "from_row": self.serving.from_row,
+            "version": self.serving.version,
+            "versions": self.serving.known(),
+            "performance": self.performance.state(),
+            "schema": self.schema,
+            "undecided": [pairs.state() for pairs in self._undecided],
+            "last_label_arrival": self.last_label_arrival,
+        }
+
+    def restore(self, state: dict[str, Any], task: str | None) -> None:
+        """Go on from what a checkpoint stored."""
+        self.task = Task(task) if task is not None else self.options.task
+        self.serving.know(state["versions"])
+        self.serving.go_on_with(state["version"], state["from_row"])
+        self.performance.restore(state["performance"])
+        self.schema = dict(state["schema"])
+        self._undecided = [Pairs.restored(pairs) for pairs in state["undecided"]]
+        self.last_label_arrival = state["last_label_arrival"]

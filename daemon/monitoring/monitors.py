@@ -1,0 +1,67 @@
+"""A model's settings as what its parts take: its detectors with their shares of the budget, the policy's rules."""
+
+from collections.abc import Sequence
+
+from daemon.events.event_rules import EventLimits
+from daemon.lifecycle.policy import Rules
+from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.monitoring.tasks import Task
+from daemon.settings import ModelSettings
+from daemon.settings import Task as ChosenTask
+from detectors import registry
+from detectors.base import Detector
+from detectors.columns import Stream
+from detectors.reference import Reference
+from detectors.registry import DEFAULT, DETECTORS, Options
+
+DEFAULT_LIMITS = EventLimits()
+SHARES = {Stream.FEATURES: 1 / 3, Stream.PREDICTION: 1 / 3, Stream.OUTCOME: 1 / 3}
+"""How a model's budget of false alarms is split: false alarms of its streams add up, so their shares add up to 1."""
+
+
+def make_monitor(model: str, settings: ModelSettings, limits: EventLimits = DEFAULT_LIMITS) -> Monitor:
+    """The monitor of ``model``."""
+    options = MonitorOptions(
+        reference_rows=settings.reference_rows,
+        window_rows=settings.window_rows,
+        bins=settings.reference_bins,
+        max_waiting=settings.labels.max_waiting,
+        task=None if settings.task is ChosenTask.AUTO else Task(settings.task.value),
+        features=None if settings.features is None else frozenset(settings.features),
+        exclude=frozenset(settings.exclude or ()),
+        most_features=limits.features,
+        limits=limits,
+    )
+
+    names = detector_names(settings)
+
+    def build(reference: Reference) -> Sequence[Detector]:
+        watching = [name for name in names if reference.stream in DETECTORS[name].streams]
+        share = SHARES[reference.stream] / max(len(watching), 1)
+        told = Options(settings.events_per_false_alarm / share, settings.min_effect, settings.min_loss)
+        made = [registry.build(name, reference, told) for name in watching]
+        return [detector for detector in made if detector is not None]
+
+    return Monitor(model, options, build)
+
+
+def detector_names(settings: ModelSettings) -> list[str]:
+    """The registry names of the detectors to run, ``default`` spelt out."""
+    chosen = [name for one in settings.detectors for name in (DEFAULT if one.name == "default" else (one.name,))]
+    return list(dict.fromkeys(chosen))
+
+
+def rules_of(settings: ModelSettings) -> Rules:
+    """What the policy goes by for a model."""
+    retrain = settings.retrain
+    return Rules(
+        mode=settings.mode,
+        on=frozenset(retrain.on),
+        cooldown_seconds=retrain.cooldown_seconds,
+        budget_per_day=retrain.budget_per_day,
+        minimum_labels=retrain.minimum_labels,
+        refits=retrain.refits,
+        judged_share=settings.gate.evaluation_share,
+        judged_rows=settings.gate.minimum_rows,
+        rollback=settings.watch.rollback,
+    )

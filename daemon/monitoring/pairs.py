@@ -1,0 +1,96 @@
+"""Predictions and their labels -> the outcome stream."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.events.rows import Labels, Predictions
+from daemon.monitoring import tasks
+from daemon.monitoring.labels import BY_PREDICTION, Joined
+from daemon.monitoring.serving import Serving
+from daemon.monitoring.tasks import Task
+from detectors.columns import Columns, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Predictions with their labels, in the order in which they were completed.
+
+    ``rows`` are those of the predictions, ``at`` the newest row then, ``ts`` the time of what completed the pair.
+    """
+
+    rows: NDArray[np.int64]
+    at: NDArray[np.int64]
+    ts: NDArray[np.float64]
+    predictions: Sequence[Any]
+    versions: Sequence[str | None]
+    labels: Sequence[Any]
+
+    def columns(self, task: Task, serving: Serving) -> Columns:
+        """Label and error of the rows that the version in service has made."""
+        labels = tasks.column(self.labels, task)
+        errors = tasks.error(tasks.column(self.predictions, task), labels, task)
+        columns = Columns(Stream.OUTCOME, self.rows, self.ts, {"label": labels, "error": errors})
+        own = serving.own(self.versions)
+        if own is None and (not serving.from_row or int(self.rows.min()) >= serving.from_row):
+            return columns
+        keep = np.zeros(len(self.rows), dtype=bool)
+        keep[slice(None) if own is None else own] = True
+        keep &= (self.rows >= serving.from_row) | np.array([version is not None for version in self.versions])
+        return only(columns, np.flatnonzero(keep))
+
+    def state(self) -> list[Any]:
+        """Plain values, for msgpack."""
+        return [
+            self.rows.tolist(),
+            self.at.tolist(),
+            self.ts.tolist(),
+            list(self.predictions),
+            list(self.versions),
+            list(self.labels),
+        ]
+
+    @classmethod
+    def restored(cls, state: list[Any]) -> "Pairs":
+        """The reverse of ``state``."""
+        rows, at, ts, *rest = state
+        return cls(np.array(rows, dtype=np.int64), np.array(at, dtype=np.int64), np.array(ts, dtype=np.float64), *rest)
+
+
+def pairs_of(
+    joined: Joined,
+    first_row: int,
+    next_rows: NDArray[np.int64],
+    predictions: Predictions | None,
+    labels: Labels | None,
+) -> Pairs:
+    """What was joined, in order.
+
+    ``first_row`` is that of the first of ``predictions``; ``next_rows`` are, for each of ``labels``, the row that the
+    next prediction after it gets.
+    """
+    rows = np.array(joined.rows, dtype=np.int64)
+    places = np.array(joined.label_places, dtype=np.int64)
+    by_label = places != BY_PREDICTION
+    if labels is not None and by_label.all():
+        ts = labels.ts[places]
+        return Pairs(rows, next_rows[places] - 1, ts, joined.predictions, joined.versions, joined.labels)
+    assert predictions is not None  # noqa: S101 (one of the two has completed each pair)
+    order, ts, at = np.empty(len(rows)), np.empty(len(rows)), rows.copy()
+    if labels is not None:
+        known = places[by_label]
+        order[by_label], ts[by_label], at[by_label] = labels.order[known], labels.ts[known], next_rows[known] - 1
+    own = rows[~by_label] - first_row
+    order[~by_label], ts[~by_label] = predictions.order[own], predictions.ts[own]
+    sort = np.argsort(order, kind="stable")
+    texts = ([values[place] for place in sort] for values in (joined.predictions, joined.versions, joined.labels))
+    return Pairs(rows[sort], at[sort], ts[sort], *texts)
+
+
+def only(columns: Columns, places: NDArray[np.int64]) -> Columns:
+    """The rows at ``places``."""
+    values = {name: column[places] for name, column in columns.values.items()}
+    return Columns(columns.stream, columns.rows[places], columns.ts[places], values)

@@ -1,0 +1,141 @@
+"""From verdicts to alarms, and from alarms to what is done about them, inside the checkpoint's transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.alerts import incidents
+from daemon.checkpoint import MonitorSnapshot
+from daemon.lifecycle.standing import settle
+from daemon.lifecycle.triggers import RECOVERED
+from daemon.stores.tables import alarms, models
+from detectors.base import Verdict
+from detectors.columns import Stream
+
+OPEN, CLOSED = "open", "closed"
+
+
+class Triggers(Protocol):
+    """Decides what follows: from an alarm just raised, and from whatever still waits for labels or time."""
+
+    async def alarm(self, connection: AsyncConnection, model: str, alarm: int, now: float) -> object:
+        """An alarm has been raised."""
+        ...
+
+    async def reconsider(self, connection: AsyncConnection, model: str, now: float) -> object:
+        """Labels have come, or time has passed."""
+        ...
+
+    async def met_version(
+        self, connection: AsyncConnection, model: str, version: str, now: float, row: int = 0
+    ) -> None:
+        """Events name a version that the daemon did not deploy, and that serves from ``row`` on."""
+        ...
+
+
+class Responder:
+    """Raises and closes alarms for the findings of a checkpoint, and asks ``triggers`` what follows."""
+
+    def __init__(self, triggers: Triggers, group_seconds: Callable[[str], float]) -> None:
+        self._triggers = triggers
+        self._group_seconds = group_seconds
+
+    async def __call__(self, connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
+        """See ``daemon.pipeline.Respond``."""
+        model = found.monitor.model
+        for version in found.findings.versions:
+            await self._triggers.met_version(connection, model, version, now, found.row["rows"])
+        await self._learned(connection, found)
+        await self.judge(connection, model, found.row["version"], found.findings.verdicts, now)
+        if found.findings.counts:
+            await self._triggers.reconsider(connection, model, now)
+
+    async def judge(
+        self, connection: AsyncConnection, model: str, version: str | None, verdicts: Sequence[Verdict], now: float
+    ) -> None:
+        """Raise what was found, close what is over, and have decided what follows."""
+        raised = []
+        for verdict in verdicts:
+            if verdict.recovered:
+                await close(
+                    connection,
+                    model,
+                    now,
+                    RECOVERED,
+                    kinds=[verdict.kind],
+                    signal=verdict.signal,
+                    row=verdict.change_row,
+                )
+            elif (alarm := await _raise(connection, model, version, verdict, now)) is not None:
+                raised.append(alarm)
+        if raised:
+            # all of them first: broken data explains what else was found in the same rows
+            await incidents.raise_alarms(connection, model, raised, now, group_seconds=self._group_seconds(model))
+            for alarm in raised:
+                await self._triggers.alarm(connection, model, alarm, now)
+        if any(verdict.recovered for verdict in verdicts):
+            await incidents.close_if_over(connection, model, now)
+            await settle(connection, model)
+
+    async def _learned(self, connection: AsyncConnection, found: MonitorSnapshot) -> None:
+        """The model has a reference as soon as one of its streams has."""
+        if found.learned & {Stream.FEATURES, Stream.PREDICTION}:
+            learned = update(models).where(models.c.model == found.monitor.model, models.c.learning)
+            if (await connection.execute(learned.values(learning=False))).rowcount:
+                await settle(connection, found.monitor.model)
+
+
+async def _raise(
+    connection: AsyncConnection, model: str, version: str | None, verdict: Verdict, now: float
+) -> int | None:
+    """Store an alarm; None where one of the same kind and signal is open already."""
+    standing = select(alarms.c.id).where(
+        alarms.c.model == model,
+        alarms.c.kind == verdict.kind,
+        alarms.c.signal == verdict.signal,
+        alarms.c.state == OPEN,
+    )
+    if (await connection.execute(standing)).first() is not None:
+        return None
+    row: Mapping[str, Any] = {
+        "model": model,
+        "version": version,
+        "kind": verdict.kind,
+        "signal": verdict.signal,
+        "detector": verdict.detector,
+        "severity": verdict.severity,
+        "row": verdict.row,
+        "ts": verdict.ts,
+        "change_row": verdict.change_row,
+        "change_ts": verdict.change_ts,
+        "evidence": verdict.evidence,
+        "ranking": [list(one) for one in verdict.ranking],
+        "state": OPEN,
+        "raised": now,
+    }
+    stored = await connection.execute(insert(alarms).values(row).returning(alarms.c.id))
+    return int(stored.scalar_one())
+
+
+async def close(
+    connection: AsyncConnection,
+    model: str,
+    now: float,
+    reason: str,
+    *,
+    kinds: Sequence[str],
+    signal: str | None = None,
+    row: int | None = None,
+) -> None:
+    """Close the open alarms of a model that are of these kinds, and of one signal where it is given.
+
+    ``row`` is the first one after which what was raised no longer holds, where that is known.
+    """
+    which = (alarms.c.model == model) & (alarms.c.state == OPEN) & alarms.c.kind.in_(kinds)
+    if signal is not None:
+        which &= alarms.c.signal == signal
+    await connection.execute(
+        update(alarms).where(which).values(state=CLOSED, closed=now, closed_reason=reason, closed_row=row)
+    )

@@ -1,0 +1,106 @@
+"""Traffic and labels that stop: the one thing that no event can tell."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.monitoring.monitor import Monitor
+from daemon.settings.tunables import VolumeSettings
+from detectors.base import Kind, Severity, Verdict
+
+TRAFFIC, LABELS = "traffic", "labels"
+DETECTOR = "volume"
+
+
+@dataclass(slots=True)
+class Silence:
+    """How one kind of event of one model has come so far. Times are epoch seconds of arrival."""
+
+    last: float
+    longest: float = 0.0
+    """The longest silence that ended by itself and was no alarm."""
+    raised: bool = False
+
+    def heard(self, at: float) -> None:
+        """Something came."""
+        if not self.raised:
+            self.longest = max(self.longest, at - self.last)
+        self.last = max(self.last, at)
+
+    def bound(self, seconds: float, factor: float) -> float:
+        """Seconds of silence from which on it is an alarm."""
+        return max(seconds, factor * self.longest)
+
+
+class Volume:
+    """Watches the arrivals of every model. ``started`` is when the daemon began: before, it could hear nothing."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._silences: dict[tuple[str, str], Silence] = {}
+
+    def heard(self, monitors: Iterable[Monitor]) -> None:
+        """Take note of what has just come."""
+        for monitor in monitors:
+            self._heard(monitor.model, TRAFFIC, monitor.last_arrival)
+            if monitor.last_label_arrival is not None:
+                self._heard(monitor.model, LABELS, monitor.last_label_arrival)
+
+    def _heard(self, model: str, signal: str, at: float) -> None:
+        silence = self._silences.get((model, signal))
+        if silence is None:
+            self._silences[model, signal] = Silence(at)
+        else:
+            silence.heard(at)
+
+    def verdicts(self, monitor: Monitor, settings: VolumeSettings, now: float) -> list[Verdict]:
+        """What has stopped, and what has come back, since the last call."""
+        traffic = self._silences.get((monitor.model, TRAFFIC))
+        labels = self._silences.get((monitor.model, LABELS))
+        found = []
+        stopped = False
+        if traffic is not None:
+            bound = traffic.bound(settings.traffic_seconds, settings.traffic_factor)
+            stopped = self._silent(traffic, now) > bound
+            found += self._turn(monitor, TRAFFIC, traffic, stopped=stopped, bound=bound, now=now)
+        # labels are missed only while predictions come
+        if labels is not None and not stopped:
+            bound = labels.bound(settings.labels_seconds, settings.labels_factor)
+            missed = self._silent(labels, now) > bound
+            found += self._turn(monitor, LABELS, labels, stopped=missed, bound=bound, now=now)
+        return found
+
+    def _silent(self, silence: Silence, now: float) -> float:
+        return now - max(silence.last, self._started)
+
+    def _turn(
+        self, monitor: Monitor, signal: str, silence: Silence, *, stopped: bool, bound: float, now: float
+    ) -> list[Verdict]:
+        if stopped == silence.raised:
+            return []
+        silence.raised = stopped
+        row = max(monitor.rows - 1, 0)
+        seconds = self._silent(silence, now)
+        return [
+            Verdict(
+                Kind.VOLUME,
+                signal,
+                DETECTOR,
+                Severity.CRITICAL,
+                row,
+                now,
+                row,
+                silence.last,
+                {"silent_seconds": round(seconds, 1), "bound_seconds": round(bound, 1), "effect_name": "silence"},
+                recovered=not stopped,
+            )
+        ]
+
+    def state(self) -> list[list[Any]]:
+        """Plain values, to be stored."""
+        return [[*key, one.last, one.longest, one.raised] for key, one in self._silences.items()]
+
+    def restore(self, state: Iterable[Iterable[Any]]) -> None:
+        """Go on from ``state``."""
+        for model, signal, last, longest, raised in state:
+            self._silences[model, signal] = Silence(last, longest, raised)

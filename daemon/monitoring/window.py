@@ -1,0 +1,198 @@
+"""One stream of a model: learns its reference, counts its rows in windows and gives them to the detectors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Detector, StateMismatch, Verdict
+from detectors.columns import Columns, Stream, concatenate
+from detectors.reference import Reference
+from detectors.summary import summarise
+
+Build = Callable[[Reference], Sequence[Detector]]
+Prepare = Callable[[Columns], Callable[[Columns], Columns]]
+"""Given the rows that become the reference: what is done to those and to all that wait behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Counts of consecutive rows, for the charts: ``counts[s, b]`` rows of signal s in bin b."""
+
+    reference: Reference
+    counts: NDArray[np.int64]
+    rows: int
+    last_row: int
+    last_ts: float
+
+
+@dataclass(slots=True)
+class Window:
+    """A stream as it is watched.
+
+    Its first ``reference_rows`` rows become the reference unless one is set; no detector sees them. From then on every
+    ``window_rows`` rows are counted and judged, wherever the log was cut into batches: what is left over waits for the
+    next. ``take`` and ``judge`` are apart because judging many rows at once is cheaper; when it is done does not show
+    in what is found.
+    """
+
+    stream: Stream
+    build: Build
+    reference_rows: int
+    window_rows: int
+    bins: int = 20
+    prepare: Prepare | None = None
+    reference: Reference | None = None
+    changed: bool = True  # since the owner has set it to False
+    detectors: Sequence[Detector] = ()
+    _pending: list[Columns] = field(default_factory=list)
+    _counts: NDArray[np.int64] | None = None
+    _counted: int = 0
+    _last: tuple[int, float] = (0, 0.0)
+
+    @property
+    def learning(self) -> bool:
+        """Whether the reference is still to come."""
+        return self.reference is None
+
+    @property
+    def missing(self) -> int:
+        """Rows that the reference still lacks."""
+        return max(0, self.reference_rows - sum(map(len, self._pending))) if self.learning else 0
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait to be judged."""
+        return 0 if self.learning else sum(map(len, self._pending))
+
+    def take(self, columns: Columns) -> None:
+        """Take in further rows."""
+        if not len(columns):
+            return
+        self.changed = True
+        self._pending.append(columns if self.reference is None else _watched(columns, self.reference))
+        if self.reference is None and not self.missing:
+            self._learn()
+
+    def _learn(self) -> None:
+        rest = self._pending.pop()
+        known = sum(map(len, self._pending))
+        first = rest.slice(0, self.reference_rows - known)
+        learning = concatenate([*self._pending, first])
+        behind = rest.slice(len(first), len(rest))
+        if not learning.values:  # rows of nothing are nothing to go by
+            self._pending = [behind] if len(behind) else []
+            return
+        if self.prepare is not None:
+            prepare = self.prepare(learning)
+            learning, behind = prepare(learning), prepare(behind)
+        # in the order of their names: that in which they were first seen depends on how the log was cut
+        learning = replace(learning, values=dict(sorted(learning.values.items())))
+        reference = Reference.learn(learning, bins=self.bins)
+        self.adopt(reference)
+        self._pending = [_watched(behind, reference)] if len(behind) else []
+
+    def adopt(self, reference: Reference | None) -> None:
+        """Go on with another reference and fresh detectors; None learns one from the rows to come."""
+        self.changed = True
+        self._pending = []
+        self.reference = reference
+        self.detectors = self.build(reference) if reference is not None else ()
+        self._counts = None
+        self._counted = 0
+
+    def judge(self) -> list[Verdict]:
+        """Say what was found in the windows that are complete."""
+        reference = self.reference
+        if reference is None or self.waiting < self.window_rows:
+            return []
+        rows = concatenate(self._pending)
+        whole = len(rows) - len(rows) % self.window_rows
+        self._pending = [rows.slice(whole, len(rows))] if whole < len(rows) else []
+        rows = rows.slice(0, whole)
+        summary = summarise(
+            self.stream,
+            reference.signals,
+            reference.encode(rows),
+            reference.width,
+            rows.rows,
+            rows.ts,
+            self.window_rows,
+        )
+        total = summary.counts.sum(axis=0, dtype=np.int64)
+        self._counts = total if self._counts is None else self._counts + total
+        self._counted += whole
+        self._last = (int(rows.rows[-1]), float(rows.ts[-1]))
+        return [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
+
+    def pending(self) -> list[Columns]:
+        """Rows that wait for the reference, or for their window, to be complete."""
+        return [concatenate(self._pending)] if self._pending else []
+
+    def take_chunk(self, least_rows: int) -> Chunk | None:
+        """The rows counted since the last chunk, once there are ``least_rows``."""
+        if self.reference is None or self._counts is None or self._counted < least_rows:
+            return None
+        chunk = Chunk(self.reference, self._counts, self._counted, *self._last)
+        self._counts, self._counted = None, 0
+        return chunk
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the reference, as values that msgpack can hold."""
+        return {
+            "pending": [_pack(columns) for columns in self.pending()],
+            "counts": None if self._counts is None else self._counts.tolist(),
+            "counted": self._counted,
+            "last": list(self._last),
+            "detectors": {detector.name: detector.state() for detector in self.detectors},
+        }
+
+    def restore(self, reference: Reference | None, state: dict[str, Any]) -> list[str]:
+        """Go on from what was stored. Names the detectors whose state did not fit and that start afresh."""
+        self.adopt(reference)
+        self._pending = [_unpack(self.stream, columns) for columns in state["pending"]]
+        self._counts = None if state["counts"] is None else np.array(state["counts"], dtype=np.int64)
+        self._counted = state["counted"]
+        self._last = (state["last"][0], state["last"][1])
+        afresh = []
+        for detector in self.detectors:
+            try:
+                if detector.name in state["detectors"]:
+                    detector.restore(state["detectors"][detector.name])
+            except StateMismatch:
+                afresh.append(detector.name)
+        return afresh
+
+
+def _watched(columns: Columns, reference: Reference) -> Columns:
+    """The signals of the reference and no others; one that is not there is missing in every row."""
+    if tuple(columns.values) == reference.signals:
+        return columns
+    values = {}
+    for name, kind in zip(reference.signals, reference.kinds, strict=True):
+        column = columns.values.get(name)
+        if column is None:
+            column = np.full(len(columns), np.nan) if kind == "number" else np.full(len(columns), None, dtype=object)
+        values[name] = column
+    return replace(columns, values=values)
+
+
+def _pack(columns: Columns) -> dict[str, Any]:
+    return {
+        "rows": columns.rows.tobytes(),
+        "ts": columns.ts.tobytes(),
+        "numbers": {name: one.tobytes() for name, one in columns.values.items() if one.dtype != object},
+        "texts": {name: one.tolist() for name, one in columns.values.items() if one.dtype == object},
+        "order": list(columns.values),
+    }
+
+
+def _unpack(stream: Stream, data: dict[str, Any]) -> Columns:
+    numbers, texts = data["numbers"], data["texts"]
+    values = {
+        name: np.frombuffer(numbers[name], dtype=np.float64) if name in numbers else np.array(texts[name], dtype=object)
+        for name in data["order"]
+    }
+    return Columns(stream, np.frombuffer(data["rows"], np.int64), np.frombuffer(data["ts"], np.float64), values)
