@@ -142,8 +142,10 @@ _zone = attrgetter("tzinfo")
 def _fields(events: list[Event], order: NDArray[np.int64], ts: NDArray[np.float64], known: Any) -> Fields:
     if not events:
         return Fields(order, np.empty(0), *([()] * 8))
-    _, ids, models, versions, _, *rest = zip(*map(astuple, events), strict=True)
-    return Fields(order, ts[order], ids, models, versions, *rest, known)
+    columns = zip(*map(astuple, events), strict=True)
+    _, ids, models, versions, _, features, predictions, scores, labels, segments = columns
+    at = ts[order]
+    return Fields(order, at, ids, models, versions, features, predictions, scores, labels, segments, known)
 
 
 def _getter(places: NDArray[np.int64]) -> Any:

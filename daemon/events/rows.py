@@ -163,7 +163,7 @@ def _predictions(fields: Fields, decoder: FeatureDecoder) -> Predictions:
 def _columns(fields: Fields, decoder: FeatureDecoder) -> tuple[dict[str, Column], NDArray[np.int64] | None]:
     if fields.known is None:
         return decoder(fields.features)
-    assert fields.known is decoder  # noqa: S101 (there is no other between decoding and here)
+    assert fields.known is decoder  # noqa: S101 (nothing makes another between decoding and here)
     return decoder.of_rows(fields.features)
 
 

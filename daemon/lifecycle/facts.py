@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.lifecycle import jobs, versions
 from daemon.lifecycle.policy import BROKEN, ERRORS, Facts, Trigger
+from daemon.monitoring.monitor import LABELS_LATER
 from daemon.stores.tables import alarms, counters, models
 from detectors.base import Kind
 
@@ -83,13 +84,10 @@ def change_row(alarm: RowMapping) -> int:
     return row
 
 
-def labels_when_raised(alarm: RowMapping) -> int | None:
-    """How many labels had come in all when the alarm was raised; None where its stream has none.
-
-    The store's own count is that at the end of the checkpoint, which may hold thousands of labels more.
-    """
+def labels_later(alarm: RowMapping) -> int:
+    """How many of the labels that the store has counted came after the alarm: a checkpoint may hold thousands."""
     evidence: dict[str, Any] = alarm["evidence"]
-    return evidence.get("joined")
+    return int(evidence.get(LABELS_LATER, 0))
 
 
 def labels_since_change(alarm: RowMapping) -> int:

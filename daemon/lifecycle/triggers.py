@@ -64,8 +64,7 @@ class Triggers:
             raise LookupError(f"there is no alarm {alarm}")
         held = await patience.load(connection, model)
         before = held.to_bytes()
-        came = facts.labels_when_raised(row)
-        joined = await facts.joined(connection, model) if came is None else came
+        joined = await facts.joined(connection, model) - facts.labels_later(row)
         waiting = Waiting(alarm, facts.change_row(row), joined - facts.labels_since_change(row))
         answer = await self._on_alarm(connection, model, held, waiting, row=row, now=now)
         if answer.decision.action is Action.WAIT:

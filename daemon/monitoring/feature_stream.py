@@ -83,9 +83,10 @@ class FeatureStream:
         news: list[Verdict] = []
         if self.window.learning:
             learn(self.schema, columns, options.most_features)
-        elif not self.schema.keys() >= columns.values.keys():
+        else:
             news = appeared(self.schema, columns)
-            self.fit_decoder()
+            if news:
+                self.fit_decoder()
         self.window.take(choose(columns, self.schema, options.features, options.exclude))
         if not self.window.learning and not self.decoder.schema:
             self.fit_decoder()

@@ -27,6 +27,8 @@ from detectors.reference import Reference
 
 __all__ = ["FEATURE_PREFIX", "Findings", "Monitor", "MonitorOptions"]
 
+LABELS_LATER = "labels_later"
+"""Of an alarm's evidence: how many labels came after it in the checkpoint that stores it."""
 JUDGED_AT_ONCE: Final = 4_000
 """Rows that wait, at most, before they are judged: as many as fit in a processor's cache."""
 
@@ -232,7 +234,17 @@ class Monitor:
             if verdicts and stream is Stream.OUTCOME:
                 # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
                 at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
-                verdicts = [replace(one, row=int(at.get(one.row, self.rows - 1))) for one in verdicts]
+                # and many more labels may have come since, within the same checkpoint
+                joined = self.findings.counts["joined"] - len(at)
+                came = {row: joined + place for place, row in enumerate(at, start=1)}
+                verdicts = [
+                    replace(
+                        one,
+                        row=int(at.get(one.row, self.rows - 1)),
+                        evidence=one.evidence | {LABELS_LATER: came.get(one.row, joined)},
+                    )
+                    for one in verdicts
+                ]
             self.findings.verdicts += verdicts
         self._unjudged = []
 
@@ -240,6 +252,9 @@ class Monitor:
         """What has come since the last call, all of it judged."""
         self.judge()
         findings, self.findings = self.findings, Findings()
+        for one in findings.verdicts:
+            if LABELS_LATER in one.evidence:
+                one.evidence[LABELS_LATER] = findings.counts["joined"] - one.evidence[LABELS_LATER]
         findings.verdicts.sort(key=lambda one: one.row)
         return findings
 

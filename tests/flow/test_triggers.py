@@ -40,11 +40,18 @@ class Desk:
             answer = await self.triggers.reconsider(connection, "loans", self.loop.now)
         return None if answer is None else answer.decision
 
-    async def alarm(self, kind: str = "concept", *, change_row: int = 500, row: int = 550, since: int = 50) -> int:
-        """An alarm is raised, whose detector has counted ``since`` labels since the change."""
+    async def alarm(
+        self, kind: str = "concept", *, change_row: int = 500, row: int = 550, since: int = 50, later: int = 0
+    ) -> int:
+        """An alarm is raised, whose detector has counted ``since`` labels since the change; ``later`` came after it."""
         values = {"model": "loans", "kind": kind, "signal": "error" if kind == "concept" else "feature:age"}
         values |= {"detector": "e_detector", "severity": "critical", "row": row, "ts": 0.0, "change_row": change_row}
-        values |= {"evidence": {"rows_since_change": since}, "ranking": [], "state": "open", "raised": NOW}
+        values |= {
+            "evidence": {"rows_since_change": since, "labels_later": later},
+            "ranking": [],
+            "state": "open",
+            "raised": NOW,
+        }
         async with self.loop.store.begin() as connection:
             number = (await connection.execute(insert(tables.alarms).values(values))).inserted_primary_key[0]
             await self.triggers.alarm(connection, "loans", number, self.loop.now)
@@ -148,6 +155,12 @@ async def test_refits_follow_as_labels_double_whatever_the_gate_said(desk: Desk)
     assert await desk.queued() is None
     assert [job.trigger for job in (first, second, third)] == [Trigger.ALARM, Trigger.REFIT, Trigger.REFIT]
     assert {(job.alarm, job.since_row) for job in (first, second, third)} == {(alarm, 500)}
+
+
+async def test_labels_that_came_after_the_alarm_in_the_same_checkpoint_count(desk: Desk) -> None:
+    await desk.labels(5_000)
+    await desk.alarm(since=27, later=1_973)
+    assert await desk.queued() is not None
 
 
 async def test_a_refit_waits_until_the_version_in_service_can_be_compared(desk: Desk) -> None:
