@@ -37,7 +37,7 @@ def run() -> None:
 @click.option("--port", type=int, help="Port of the status page.  [default: one that is free]")
 @as_json_option
 def demo(folder: Path, port: int | None, *, as_json: bool) -> None:
-    """Run the whole loop in about two minutes: drift, alarm, alert, retrain, gate, redeployment, recovery.
+    """Run the whole loop in about a minute: drift, alarm, alert, retrain, gate, redeployment, recovery.
 
     Exits with 0 only if the loop closed. What it leaves in the folder is replaced by the next demo.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 SMOOTHED_CHUNKS = 5
+LOWEST = 0.4
 INK, FAINT, GOOD, BAD, DRIFT = "#1f2933", "#9aa5b1", "#1b7f5c", "#c0392b", "#d08700"
 SHADES = {"campaign": "#eef3f8", "rates": "#fdf3e7", "broken": "#fbeaea"}
 TITLES = {"calm": "", "campaign": "campaign", "rates": "rates rise", "broken": "broken data"}
@@ -34,12 +35,12 @@ def main(source: str, target: str) -> None:
     ):
         rows = [one["row"] for one in events if one["what"] == kind]
         if rows:
-            axes.plot(rows, [0.525] * len(rows), "^", color=colour, ms=8, label=name, clip_on=False)
+            axes.plot(rows, [LOWEST + 0.025] * len(rows), "^", color=colour, ms=8, label=name, clip_on=False)
     for one in events:
         if one["what"] == "promoted":
             axes.axvline(one["row"], color=GOOD, lw=1.2, ls="--")
-            axes.text(one["row"], 0.55, f" {one['text']} in service", color=GOOD, fontsize=9)
-    axes.set(ylim=(0.5, 1.0), xlim=(0, last), xlabel="applications", ylabel="accuracy")
+            axes.text(one["row"], LOWEST + 0.06, f" {one['text']} in service", color=GOOD, fontsize=9)
+    axes.set(ylim=(LOWEST, 1.0), xlim=(0, last), xlabel="applications", ylabel="accuracy")
     axes.set_title("driftd: a loan model through a campaign, a changed world and a broken feed", loc="left", color=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

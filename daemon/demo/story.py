@@ -88,7 +88,7 @@ class Story:
         self._until(lambda: self._alarms("concept"), "the changed concept raised no alarm")
         self._until(self._retrains, "the alarm started no retrain")
         self._until(lambda: self._version() != "1", "no new version came into service", PHASE_SECONDS * 2)
-        switched = self._row()
+        switched = next(one["row"] for one in self.reports if one["version"] != "1")
         self._let_pass(1_500)
         self.events.append({"row": switched, "what": "promoted", "text": f"version {self._version()}"})
         before = self._accuracy(Phase.CALM)

@@ -164,7 +164,8 @@ def _columns(fields: Fields, decoder: FeatureDecoder) -> tuple[dict[str, Column]
     if fields.known is None:
         return decoder(fields.features)
     assert fields.known is decoder  # noqa: S101 (nothing makes another between decoding and here)
-    return decoder.of_rows(fields.features)
+    columns: tuple[dict[str, Column], NDArray[np.int64] | None] = decoder.of_rows(fields.features)
+    return columns
 
 
 def _labels(fields: Fields) -> Labels:
