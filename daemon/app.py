@@ -105,6 +105,8 @@ class Daemon:
         self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
         self.triggers = self._make_triggers()
         self.volume = Volume(time.time())
+        async with self.store.read() as connection:
+            await self.volume.load(connection)
         # the pipeline, at its last checkpoint
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
@@ -271,6 +273,7 @@ class Daemon:
             await self._listen_for_silence()
             await self.archive.compact(settings.archive.file_rows)
             async with self.store.begin() as connection:
+                await self.volume.save(connection)
                 await outbox.prune(connection, time.time() - OUTBOX_DAYS * parts.DAY_SECONDS)
             await dead_letters.trim(
                 self.store,
@@ -302,6 +305,7 @@ class Daemon:
             if verdicts:
                 async with self.store.begin() as connection:
                     await self.responder.judge(connection, monitor.model, monitor.version, verdicts, now)
+                    await self.volume.save(connection)
                 self.dispatcher.wake()
 
     def _run(

@@ -2,13 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.monitoring.monitor import Monitor
 from daemon.settings.tunables import VolumeSettings
+from daemon.stores.tables import states
+from daemon.stores.upsert import upsert
 from detectors.base import Kind, Severity, Verdict
 
 TRAFFIC, LABELS = "traffic", "labels"
+ALL_MODELS, PART = "", "volume"
 DETECTOR = "volume"
 
 
@@ -96,11 +102,15 @@ class Volume:
             )
         ]
 
-    def state(self) -> list[list[Any]]:
-        """Plain values, to be stored."""
-        return [[*key, one.last, one.longest, one.raised] for key, one in self._silences.items()]
+    async def save(self, connection: AsyncConnection) -> None:
+        """Store what is known of all silences: in the transaction that raises what was found, and now and then."""
+        known = [[*key, one.last, one.longest, one.raised] for key, one in self._silences.items()]
+        row = {"model": ALL_MODELS, "part": PART, "data": msgspec.msgpack.encode(known)}
+        await upsert(connection, states, [row])
 
-    def restore(self, state: Iterable[Iterable[Any]]) -> None:
-        """Go on from ``state``."""
-        for model, signal, last, longest, raised in state:
+    async def load(self, connection: AsyncConnection) -> None:
+        """Go on from what was stored."""
+        query = select(states.c.data).where(states.c.model == ALL_MODELS, states.c.part == PART)
+        data = (await connection.execute(query)).scalar()
+        for model, signal, last, longest, raised in msgspec.msgpack.decode(data) if data is not None else ():
             self._silences[model, signal] = Silence(last, longest, raised)
