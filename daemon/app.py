@@ -129,7 +129,7 @@ class Daemon:
         stack.push_async_callback(self.server.stop)
         self._leave_token()
         self.stream = self._make_stream()
-        stack.push_async_callback(self.stream.stop)
+        stack.push_async_callback(self.stream.stop, settings.shutdown_seconds)
         await self.stream.start()
         for name, work in (("checkpoints", self.pipeline.run()), ("housekeeping", self._keep_house())):
             self._run(stack, work, name)
@@ -137,6 +137,8 @@ class Daemon:
         self._run(stack, self.schedule.run(), "schedule", self.schedule.stop)
         self._ready = True
         self.manager.ready(f"serving {self.server.url}")
+        if settings.slack_app_token is not None:
+            log.warning("DRIFTD_SLACK_APP_TOKEN has no effect yet: use driftd ack and driftd silence, not buttons")
         log.info("ready", page=self.server.url, data=str(settings.data_dir.absolute()))
 
     async def wait(self) -> int:

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from daemon.choices import CHOICES
+from daemon.choices import check
 from daemon.commands.asking import as_json_option
 from daemon.commands.output import Failure, say_json, settings, table
-from daemon.settings import SettingsError, check_choices, check_config_rows, load
+from daemon.settings import SettingsError, check_config_rows, load
 
 
 @click.command("check-config")
@@ -18,7 +18,7 @@ def check_config(*, as_json: bool) -> None:
     """Check the settings and print them, secrets hidden. Exits with 78 where one is wrong."""
     try:
         rows = check_config_rows(os.environ)
-        check_choices(load(os.environ), CHOICES)
+        check(load(os.environ))
     except SettingsError as error:
         if as_json:
             say_json({"valid": False, "problems": [str(problem) for problem in error.problems]})

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from daemon.choices import CHOICES
+from daemon.choices import check
 from daemon.client import Client, NoAnswer, Refused, local_token
-from daemon.settings import Settings, SettingsError, check_choices, load
+from daemon.settings import Settings, SettingsError, load
 
 
 class Failure(click.ClickException):
@@ -30,7 +30,7 @@ def settings() -> Settings:
     """The settings of the environment; exit 78 where they are wrong."""
     try:
         found = load(os.environ)
-        check_choices(found, CHOICES)
+        check(found)
     except SettingsError as error:
         raise Failure(str(error), os.EX_CONFIG) from None
     return found

@@ -95,6 +95,8 @@ class Rules:
     judged_rows: int = 100
     """And the least number of them."""
     rollback: bool = True
+    watch_rows: int = 2_000
+    """Labelled rows after which a new version is trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,8 @@ class Triggers:
         if held.plan is not None and (answer is None or answer.job is None):
             answer = await self._on_plan(connection, model, held, held.plan, now) or answer
         await patience.save(connection, model, held, before)
-        await settle(connection, model)
+        trusted = await facts.served(connection, model) >= self._rules(model).watch_rows
+        await settle(connection, model, watching=False if trusted else None)
         return answer
 
     async def schedule(self, connection: AsyncConnection, model: str, now: float) -> Answer:

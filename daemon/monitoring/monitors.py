@@ -64,4 +64,5 @@ def rules_of(settings: ModelSettings) -> Rules:
         judged_share=settings.gate.evaluation_share,
         judged_rows=settings.gate.minimum_rows,
         rollback=settings.watch.rollback,
+        watch_rows=settings.watch.rows,
     )

@@ -56,13 +56,6 @@ class LabelSettings(Group):
     """Predictions, and labels that came before theirs, that wait for the other half; the oldest leave first."""
 
 
-class QualitySettings(Group):
-    """What counts as broken data."""
-
-    min_share: Share = 0.01
-    """Smaller rises in the share of a signal's values that are missing, invalid or new are recorded and not raised."""
-
-
 class VolumeSettings(Group):
     """When silence is an alarm. Both bounds of a pair must be passed."""
 
@@ -76,17 +69,6 @@ class VolumeSettings(Group):
     """And for so many times the longest silence of the labels in the reference."""
 
 
-class AnomalySettings(Group):
-    """The half-space trees that find strange single events."""
-
-    trees: Count = 25
-    """Number of trees."""
-    height: Annotated[int, Field(ge=1, le=20)] = 8
-    """Height of each tree; memory grows with two to this power."""
-    window_rows: Count = 250
-    """Rows from which each generation of the trees learns."""
-
-
 class AlertSettings(Group):
     """How alarms are told."""
 
@@ -94,10 +76,6 @@ class AlertSettings(Group):
     """An incident waits so long for further alarms before it is first sent."""
     repeat_hours: Annotated[float, Field(gt=0)] = 24.0
     """An incident that stays open is sent again after so long."""
-    silence_hours: Annotated[float, Field(gt=0)] = 4.0
-    """How long a silence lasts when nothing else is said."""
-    clear_rows: Count = 5_000
-    """Rows without a further sign until an alarm that started no retrain is closed."""
 
 
 class RetrainSettings(Group):
@@ -199,12 +177,8 @@ class DeploySettings(Group):
 class WatchSettings(Group):
     """How a new version is watched against what the gate promised."""
 
-    rows: Count = 2_000
-    """Labelled rows of the new version after which it is trusted."""
-    max_loss: Share = 0.02
-    """How far it may fall short of what the gate promised, in the metric of the task."""
-    confidence: Confidence = 0.95
-    """Confidence with which it must have fallen short to be taken back."""
+    rows: Annotated[int, Field(ge=1, le=2_000)] = 2_000
+    """Labelled rows of the new version after which it is trusted (2,000 at most)."""
     rollback: bool = True
     """Take it back; otherwise say so only."""
 
@@ -255,9 +229,7 @@ class ModelSettings(Group):
     slack_channel: str | None = None
     """Slack channel for the bot, such as #models or its id."""
     labels: LabelSettings = LabelSettings()
-    quality: QualitySettings = QualitySettings()
     volume: VolumeSettings = VolumeSettings()
-    anomaly: AnomalySettings = AnomalySettings()
     alerts: AlertSettings = AlertSettings()
     retrain: RetrainSettings = RetrainSettings()
     gate: GateSettings = GateSettings()

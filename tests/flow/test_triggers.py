@@ -163,6 +163,18 @@ async def test_labels_that_came_after_the_alarm_in_the_same_checkpoint_count(des
     assert await desk.queued() is not None
 
 
+async def test_a_new_version_is_watched_until_it_has_answered_enough_labelled_rows(desk: Desk) -> None:
+    async def watching(served: int) -> bool:
+        await desk.labels(5_000, served=served)
+        async with desk.loop.store.read() as connection:
+            return bool((await connection.execute(select(tables.models.c.watching))).scalar())
+
+    async with desk.loop.store.begin() as connection:
+        await connection.execute(update(tables.models).values(watching=True))
+    assert await watching(1_999)
+    assert not await watching(2_000)
+
+
 async def test_a_refit_waits_until_the_version_in_service_can_be_compared(desk: Desk) -> None:
     await desk.labels(800)
     await desk.alarm(since=500)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from daemon.choices import CHOICES, DEPLOYERS, TRAINERS
-from daemon.settings import SettingsError, check_choices, load
+from daemon.choices import DEPLOYERS, TRAINERS, check
+from daemon.settings import SettingsError, load
 from retrain import deployers, trainers
 
 
@@ -18,4 +18,9 @@ def test_every_trainer_and_deployer_can_be_chosen() -> None:
 )
 def test_a_name_that_no_registry_has_is_refused_with_the_nearest(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match="the nearest is"):
-        check_choices(load({variable: value}), CHOICES)
+        check(load({variable: value}))
+
+
+def test_parameters_that_no_detector_would_be_told_are_refused() -> None:
+    with pytest.raises(SettingsError, match="without parameters"):
+        check(load({"DRIFTD_DETECTORS": "default,adwin(delta=0.01)"}))

@@ -40,6 +40,7 @@ def alike(value: object) -> object:
             {
                 "mode": MODEL.mode,
                 "rollback": MODEL.watch.rollback,
+                "watch_rows": MODEL.watch.rows,
                 "judged_share": MODEL.gate.evaluation_share,
                 "judged_rows": MODEL.gate.minimum_rows,
             },
