@@ -24,6 +24,7 @@ from daemon import checkpoint
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot, Stored
 from daemon.checkpoint_writer import CheckpointWriter
+from daemon.events.ahead import Ahead
 from daemon.events.event import EventDecoder, EventLimits, Rejected
 from daemon.events.intake import Intake, chunks
 from daemon.events.rows import Rows
@@ -35,6 +36,10 @@ log = structlog.get_logger(__name__)
 
 MOST_HELD: Final = 100_000
 """Events that may be in memory only, while the store is slow to take the ones before them."""
+
+
+LARGE_BATCH: Final = 1 << 17
+"""Bytes of events that take longer than a thread takes to start."""
 
 
 class Respond(Protocol):
@@ -108,6 +113,7 @@ class Pipeline:
         self._dead: list[dict[str, object]] = []
         self._rejected: Counter[str] = Counter()
         self._held = 0
+        self._ahead = Ahead(limits or EventLimits())
         self._alone = ""  # the model of which all the last events were
         self._last_checkpoint = 0.0
 
@@ -139,10 +145,22 @@ class Pipeline:
         async with self._lock:
             if batch.target in self._lost:
                 raise Fenced(f"{batch.target.topic}/{batch.target.partition} is another worker's: begin again")
-            self.take_batch(batch)
+            await self._take_aside(batch)
             due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
             if due and (self._writer.idle or self._held >= MOST_HELD):
                 await self._begin_checkpoint()
+
+    async def _take_aside(self, batch: Batch) -> None:
+        """Take a large batch in a thread, so that the event loop goes on meanwhile."""
+        if sum(len(record.value) for record in batch.records) < LARGE_BATCH:
+            self.take_batch(batch)
+            return
+        work = asyncio.ensure_future(asyncio.to_thread(self.take_batch, batch))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait({work})  # nobody else may change the monitors before that
+            raise
 
     async def flush(self) -> None:
         """Write a checkpoint if there is anything to write, and wait for it. Raises Fenced."""
@@ -171,9 +189,20 @@ class Pipeline:
         """Take in what is new of a batch, without a checkpoint."""
         batch = batch.since(self._positions.get(batch.target, 0))
         taken = Taken(0, [])
+        parts = list(chunks(batch))
         with no_collection():
-            for first, part in chunks(batch):
-                taken.events += self._take_part(part, first, taken.rejected)
+            large = len(parts) > 1
+            ahead = self._ahead.begin([[record.value for record in part.records] for _, part in parts]) if large else []
+            for place, (first, part) in enumerate(parts):
+                decoded = ahead[place].result() if ahead else None
+                if decoded is not None:
+                    rows, events = decoded
+                    self.take(self._alone, rows, part.records[-1].timestamp)
+                    taken.events += events
+                else:
+                    taken.events += self._take_part(part, first, taken.rejected)
+                if ahead:
+                    self._ahead.taken(decoded)
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
         return taken
@@ -181,8 +210,10 @@ class Pipeline:
     def _take_part(self, batch: Batch, first: int, rejected: list[Rejected]) -> int:
         alone = self.monitors.get(self._alone)
         intake = Intake.of(batch, self._decoder, None if alone is None else alone.decoder.known(alone.model))
-        self._alone = next(iter(intake.by_model)) if len(intake.by_model) == 1 else ""
         met: dict[str, tuple[int, int]] = dict.fromkeys(self.monitors, (-1, -1))
+        if len(intake.by_model) != 1:
+            self._alone = ""
+            self._ahead.forget()
         for model in intake.by_model:
             if model not in self.monitors and len(self.monitors) >= self._most_models:
                 intake.refuse(model, self._most_models)
@@ -192,6 +223,9 @@ class Pipeline:
                 self._know(monitor)  # not before there is a row of it
                 self.take(model, rows, intake.arrival)
                 met.setdefault(model, intake.place(model))
+                if len(intake.by_model) == 1:
+                    self._alone = model
+                    self._ahead.learn(monitor, rows, numeric_times=intake.decoded.numeric_times)
         for one in intake.rejected:
             known = one.model is not None and one.model in met and met[one.model] < (one.value, one.line)
             self._put_aside(one, batch, one.model if known and one.model else "")

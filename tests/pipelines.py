@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.archive import Archive
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.event import EventLimits
-from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.monitoring.monitor import LABELS_LATER, Monitor, MonitorOptions
 from daemon.pipeline import Pipeline
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
@@ -216,7 +216,8 @@ async def respond(connection: AsyncConnection, found: MonitorSnapshot, now: floa
             "row": one.row,
             "ts": one.ts,
             "change_row": one.change_row,
-            "evidence": one.evidence,
+            # how many labels follow within the checkpoint is the one thing that depends on where it ends
+            "evidence": {name: value for name, value in one.evidence.items() if name != LABELS_LATER},
             "ranking": [list(pair) for pair in one.ranking],
             "state": "open",
             "raised": now,

@@ -55,6 +55,7 @@ class Decoded:
     ends: list[int]
     rejected: list[Rejected] = field(default_factory=list)
     lines: dict[int, list[int]] = field(default_factory=dict)
+    numeric_times: bool = False  # as far as the first event tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class EventDecoder:
         except UNREADABLE:
             return None
         fields = fields_of(events, times_of(events), None if known is None else known.features)
-        return Decoded(fields, ends) if self._sound(fields) else None
+        numeric = bool(events) and isinstance(events[0].ts, float)
+        return Decoded(fields, ends, numeric_times=numeric) if self._sound(fields) else None
 
     def _events(self, value: bytes, known: Known | None = None) -> list[Event]:
         """The events of a value, as far as types tell. Raises one of UNREADABLE."""

@@ -1,0 +1,182 @@
+"""Decodes many events of one known model at once, by Arrow's JSON reader, while other threads go on.
+
+It is strict: where anything is out of the ordinary it answers None, and the events are decoded the usual way. What it
+does decode comes out as the usual way would have it. To be imported where it is needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+from numpy.typing import NDArray
+
+from daemon.events.columns import NUMBER, Column
+from daemon.events.event_rules import LATEST_TS, EventLimits, as_text, is_name
+from daemon.events.rows import Labels, Predictions, Rows
+
+TIME: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
+"""The one notation of times that is taken here."""
+TYPES: Final = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """In which of the ways that are open to them a model's senders write its events, as far as it was seen."""
+
+    times: type
+    predictions: type
+    labels: type
+
+
+def habits_of(rows: Rows, *, numeric_times: bool) -> Habits | None:
+    """The habits that show in some rows; None where they are mixed."""
+    predictions = _one_type(() if rows.predictions is None else rows.predictions.values)
+    labels = _one_type(() if rows.labels is None else rows.labels.values)
+    if predictions is None or labels is None:
+        return None
+    return Habits(float if numeric_times else str, predictions, labels)
+
+
+def _one_type(values: Sequence[Any]) -> type | None:
+    types = set(map(type, values)) or {int}
+    if types == {int, float}:
+        return float
+    return next(iter(types)) if len(types) == 1 and types <= TYPES.keys() else None
+
+
+class ArrowDecoder:
+    """Decodes events of ``model`` whose features are those of ``schema``."""
+
+    def __init__(self, model: str, schema: Mapping[str, str], habits: Habits, limits: EventLimits) -> None:
+        self.model = model
+        self.limits = limits
+        self._kinds = dict(schema)
+        self._numeric_times = habits.times is float
+        features = pa.struct([(name, pa.float64() if kind == NUMBER else pa.string()) for name, kind in schema.items()])
+        fields = [(name, pa.string()) for name in ("type", "id", "model", "version")]
+        fields += [("ts", pa.float64() if self._numeric_times else pa.string()), ("features", features)]
+        fields += [("prediction", TYPES[habits.predictions]), ("score", pa.float64()), ("label", TYPES[habits.labels])]
+        fields += [("segment", pa.null())]
+        self._options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="error")
+
+    def decode(self, values: Sequence[bytes]) -> tuple[Rows, int] | None:
+        """The rows of ``values`` and the number of their events, or None where the usual way has to look at them."""
+        counts = [value.count(b"\n") + (not value.endswith(b"\n")) for value in values]
+        document = b"\n".join(value.removesuffix(b"\n") for value in values)
+        if max(map(len, values)) > self.limits.event_bytes or not (document.isascii() or _is_text(document)):
+            return None
+        try:
+            options = pj.ReadOptions(use_threads=False, block_size=len(document) + 1)
+            table = pj.read_json(pa.BufferReader(document), options, self._options).combine_chunks()
+            # a document on several lines, or several on one, would be counted to another value
+            if table.num_rows != sum(counts) or not self._names_are_known(table):
+                return None
+            rows = self._rows(table)
+        except pa.ArrowInvalid:
+            return None
+        return None if rows is None else (rows, table.num_rows)
+
+    def _names_are_known(self, table: pa.Table) -> bool:
+        models = {one or "default" for one in pc.unique(table["model"]).to_pylist()}
+        versions = pc.unique(table["version"]).to_pylist()
+        return models == {self.model} and all(
+            one is None or is_name(as_text(one), self.limits.text_chars) for one in versions
+        )
+
+    def _rows(self, table: pa.Table) -> Rows | None:
+        types = set(pc.unique(table["type"]).to_pylist())
+        if not types <= {"prediction", "label", None} or not self._texts_fit(table):
+            return None
+        ts = self._times(table["ts"])
+        if ts is None:
+            return None
+        is_label = pc.fill_null(pc.equal(table["type"], "label"), fill_value=False)
+        order = is_label.to_numpy()
+        given, late = np.flatnonzero(~order), np.flatnonzero(order)
+        predictions = labels = None
+        if len(given):
+            predictions = self._predictions(table.filter(pc.invert(is_label)).combine_chunks(), given, ts[given])
+        if len(late):
+            labels = self._labels(table.select(["id", "label"]).filter(is_label), late, ts[late])
+        if (predictions is None and len(given)) or (labels is None and len(late)):
+            return None
+        return Rows(predictions, labels, None, float(ts.max()))
+
+    def _texts_fit(self, table: pa.Table) -> bool:
+        texts = [table[name] for name in ("id", "prediction", "label") if table[name].type == pa.string()]
+        features = _features(table)
+        texts += [features.field(place) for place, kind in enumerate(self._kinds.values()) if kind != NUMBER]
+        return all((pc.max(pc.utf8_length(one)).as_py() or 0) <= self.limits.text_chars for one in texts)
+
+    def _times(self, column: pa.ChunkedArray) -> NDArray[np.float64] | None:
+        if column.null_count:
+            return None
+        if self._numeric_times:
+            ts = column.to_numpy()
+        elif pc.all(pc.match_substring_regex(column, TIME)).as_py():
+            ts = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() / 1e6
+        else:
+            return None
+        return ts if ts.min() >= 0.0 and ts.max() <= LATEST_TS else None
+
+    def _predictions(self, table: pa.Table, order: NDArray[np.int64], ts: NDArray[np.float64]) -> Predictions | None:
+        values, scores = table["prediction"], table["score"].to_numpy()
+        if values.null_count or table["label"].null_count < len(table) or np.isinf(scores).any() or not _finite(values):
+            return None
+        ids = table["id"].to_pylist()
+        if "" in ids:
+            return None
+        versions = pc.unique(table["version"]).to_pylist()
+        named = versions * len(ids) if len(versions) == 1 else table["version"].to_pylist()
+        features = _features(table)
+        carrying = None
+        if features.null_count:
+            carrying = np.flatnonzero(features.is_valid().to_numpy(zero_copy_only=False))
+            features = features.drop_null()
+        columns = self._columns(features) if len(features) else {}
+        return Predictions(order, ids, ts, named, [None] * len(ids), _plain(values), scores, None, columns, carrying)
+
+    def _labels(self, table: pa.Table, order: NDArray[np.int64], ts: NDArray[np.float64]) -> Labels | None:
+        values = table["label"]
+        if values.null_count or table["id"].null_count or not _finite(values):
+            return None
+        ids = table["id"].to_pylist()
+        return None if "" in ids else Labels(order, ids, ts, _plain(values))
+
+    def _columns(self, features: pa.StructArray) -> dict[str, Column]:
+        columns = {}
+        for place, (name, kind) in enumerate(self._kinds.items()):
+            column = features.field(place)
+            columns[name] = column.to_numpy(zero_copy_only=False) if kind == NUMBER else _texts(column)
+        return columns
+
+
+def _features(table: pa.Table) -> pa.StructArray:
+    return table["features"].combine_chunks()
+
+
+def _texts(column: pa.StringArray) -> Column:
+    """Text as Python has it, one object for each that differs."""
+    coded = column.dictionary_encode()
+    words = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
+    return np.asarray(words[coded.indices.fill_null(len(words) - 1).to_numpy()])
+
+
+def _plain(values: pa.ChunkedArray) -> list[Any]:
+    return list(values.to_pylist() if values.type == pa.string() else values.to_numpy().tolist())
+
+
+def _finite(values: pa.ChunkedArray) -> bool:
+    return values.type != pa.float64() or bool(np.isfinite(values.to_numpy()).all())
+
+
+def _is_text(document: bytes) -> bool:
+    try:
+        document.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
