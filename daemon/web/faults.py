@@ -15,7 +15,7 @@ from daemon import metrics
 from daemon.transports.errors import AppendFailed, Backlog, LogClosed, LogFull
 from daemon.web.context import CONTEXT, Refused
 from daemon.web.page_errors import error_page, wants_page
-from daemon.web.problem import Problem, ProblemKind, not_found
+from daemon.web.problem import Problem, ProblemKind, not_found, phrase
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -112,7 +112,7 @@ def _of_http(request: web.Request, error: web.HTTPException) -> Problem:
     if isinstance(error, web.HTTPNotFound):
         return not_found(f"there is nothing at {request.path}", _nearest(request))
     status = HTTPStatus(error.status)
-    return Problem(status, ProblemKind.BAD_REQUEST, error.text or status.phrase)
+    return Problem(status, ProblemKind.BAD_REQUEST, error.text or phrase(status))
 
 
 def too_large(limit: int, *, decompressed: bool = False) -> Problem:

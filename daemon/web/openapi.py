@@ -9,7 +9,7 @@ import msgspec
 
 from daemon.web.examples import EXAMPLES, LABEL, PREDICTION
 from daemon.web.guard import Needs
-from daemon.web.problem import CONTENT_TYPE
+from daemon.web.problem import CONTENT_TYPE, phrase
 from daemon.web.route import Route, Tag
 from daemon.web.schemas import SCHEMAS
 
@@ -63,7 +63,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "tags": [str(route.tag)],
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": {
-            str(int(route.status)): {"description": route.status.phrase, "content": _content(route.answers)},
+            str(int(route.status)): {"description": phrase(route.status), "content": _content(route.answers)},
             **{str(int(status)): _problem(status) for status in route.problems},
         },
         "security": _security(route.needs),
@@ -99,7 +99,7 @@ def _content(answers: str) -> dict[str, Any]:
 
 def _problem(status: HTTPStatus) -> dict[str, Any]:
     media = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {"description": status.phrase, "content": {CONTENT_TYPE: media}}
+    return {"description": phrase(status), "content": {CONTENT_TYPE: media}}
 
 
 def _security(needs: Needs) -> list[dict[str, list[str]]]:

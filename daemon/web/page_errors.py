@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from daemon.web.problem import Problem
+from daemon.web.problem import Problem, phrase
 from daemon.web.rendering import render
 
 FOR_PROGRAMS: Final = ("/v1/", "/fragments/", "/static/", "/livez", "/readyz", "/metrics", "/openapi.json")
@@ -17,6 +17,6 @@ def wants_page(request: web.Request) -> bool:
 
 def error_page(problem: Problem) -> web.Response:
     """The page of ``problem``, with its status and headers."""
-    response = render("problem.html", {"problem": problem, "title": problem.status.phrase}, problem.status)
+    response = render("problem.html", {"problem": problem, "title": phrase(problem.status)}, problem.status)
     response.headers.update(problem.headers)
     return response

@@ -37,6 +37,11 @@ class ProblemKind(StrEnum):
     WRONG_HOST = "wrong-host"
 
 
+def phrase(status: HTTPStatus) -> str:
+    """What a status is called (RFC 9110), the same on every Python: 3.13 has renamed one."""
+    return "Content Too Large" if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.phrase
+
+
 class Problem(Exception):
     """An error for the person or program at the other end: ``detail`` says what is wrong, ``hint`` what to type."""
 
@@ -62,7 +67,7 @@ class Problem(Exception):
         """The answer."""
         body = {
             "type": f"urn:driftd:problem:{self.kind}",
-            "title": self.status.phrase,
+            "title": phrase(self.status),
             "status": int(self.status),
             "detail": self.detail,
         }

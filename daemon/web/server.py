@@ -77,4 +77,6 @@ def _reason(error: OSError, host: str, port: int) -> str:
             return f"port {port} needs more rights than this user has; set DRIFTD_HTTP_PORT=6066"
         case errno.EADDRNOTAVAIL:
             return f"{host} is no address of this machine; set DRIFTD_HTTP_HOST=127.0.0.1"
-    return f"cannot listen on {host} port {port}: {error.strerror or error}"
+    # Python 3.13 gives no number where none of a host's addresses would do
+    why = error.strerror or str(error)
+    return f"cannot listen on {host} port {port}: {why}; set DRIFTD_HTTP_HOST=127.0.0.1 or another DRIFTD_HTTP_PORT"
