@@ -19,7 +19,7 @@ from daemon.alerts.dispatch import Dispatcher
 from daemon.alerts.notes import NoteKind
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
-from daemon.client import TOKEN_FILE
+from daemon.client import leave_token
 from daemon.events import dead_letters, event
 from daemon.lifecycle.adoption import Adoption
 from daemon.lifecycle.job_folder import Places
@@ -127,7 +127,8 @@ class Daemon:
         # the page before the stream: it shows how the daemon catches up
         self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
         stack.push_async_callback(self.server.stop)
-        self._leave_token()
+        if settings.api_token is None:
+            leave_token(settings.data_dir, self.local_token)
         self.stream = self._make_stream()
         stack.push_async_callback(self.stream.stop, settings.shutdown_seconds)
         await self.stream.start()
@@ -330,14 +331,6 @@ class Daemon:
     def _fail(self, error: BaseException | None) -> None:
         self._failure = error
         self._stop.set()
-
-    def _leave_token(self) -> None:
-        """Without a token of the operator's, who may read the data folder may make changes from the command line."""
-        if self.settings.api_token is None:
-            path = self.settings.data_dir / TOKEN_FILE
-            path.unlink(missing_ok=True)
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
-                file.write(self.local_token)
 
 
 async def _end(task: "asyncio.Future[None]", stop: Callable[[], Awaitable[None] | None] | None) -> None:

@@ -1,6 +1,7 @@
 """How the command line talks to a running daemon."""
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -96,3 +97,11 @@ def local_token(data_dir: Path) -> str | None:
         return (data_dir / TOKEN_FILE).read_text().strip() or None
     except OSError:
         return None
+
+
+def leave_token(data_dir: Path, token: str) -> None:
+    """Let whoever may read the data folder make changes from the command line, where the operator has set no token."""
+    path = data_dir / TOKEN_FILE
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
