@@ -205,6 +205,15 @@ class Pipeline:
                     self._ahead.taken(decoded)
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
+        if taken.rejected:
+            first = taken.rejected[0]
+            log.warning(
+                "events put aside",
+                count=len(taken.rejected),
+                reason=first.reason.value,
+                detail=first.detail,
+                offset=batch.records[first.value].offset,
+            )
         return taken
 
     def _take_part(self, batch: Batch, first: int, rejected: list[Rejected]) -> int:
@@ -250,7 +259,6 @@ class Pipeline:
         record = batch.records[one.value]
         self._dead.append(checkpoint.dead_letter(one, batch.target, record.offset, record.timestamp))
         self._rejected[model] += 1
-        log.warning("event put aside", reason=one.reason.value, detail=one.detail, offset=record.offset)
 
     # --- the checkpoint
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from daemon.archive import Archive
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.event import EventLimits
 from daemon.monitoring.monitor import LABELS_LATER, Monitor, MonitorOptions
-from daemon.pipeline import Pipeline
+from daemon.pipeline import Pipeline, Respond
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.transports.base import Batch, Record, TopicPartition
@@ -90,11 +90,12 @@ class World:
     options: MonitorOptions = field(default_factory=MonitorOptions)
     limits: EventLimits = field(default_factory=EventLimits)
     most_models: int = 10
-    archive: bool = True
+    file_rows: int = 50_000
     now: float = START
     waits: list[float] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
-    during_wait: Any = None
+    archives: dict[int, Archive] = field(default_factory=dict)
+    during_wait: Callable[[], Awaitable[None]] | None = None
 
     @property
     def url(self) -> str:
@@ -108,22 +109,29 @@ class World:
             shutil.copy(template, folder / "store.db")
         return world
 
-    async def start(self, **changes: Any) -> Pipeline:
+    async def start(self, respond: Respond | None = None) -> Pipeline:
         """A pipeline as a new process would make it."""
+        pipeline = self.pipeline(respond)
+        await pipeline.load()
+        return pipeline
+
+    def pipeline(self, respond: Respond | None = None) -> Pipeline:
+        """The same before it has loaded anything."""
         store = open_store(self.url)
         self.stores.append(store)
-        archive = Archive(self.folder / "archive", store) if self.archive else None
-        arguments: dict[str, Any] = {
-            "clock": lambda: self.now,
-            "checkpoint_seconds": 1.0,
-            "most_models": self.most_models,
-            "limits": self.limits,
-            "sleep": self.sleep,
-        }
+        archive = Archive(self.folder / "archive", store, self.file_rows)
         pipeline = Pipeline(
-            store, archive, lambda model: Monitor(model, self.options, watch), respond, **(arguments | changes)
+            store,
+            archive,
+            lambda model: Monitor(model, self.options, watch),
+            respond or keep,
+            clock=lambda: self.now,
+            checkpoint_seconds=1.0,
+            most_models=self.most_models,
+            limits=self.limits,
+            sleep=self.sleep,
         )
-        await pipeline.load()
+        self.archives[id(pipeline)] = archive
         return pipeline
 
     async def sleep(self, seconds: float) -> None:
@@ -132,6 +140,10 @@ class World:
         if self.during_wait is not None:
             await self.during_wait()
         await asyncio.sleep(0)
+
+    def archive_of(self, pipeline: Pipeline) -> Archive:
+        """The archive that it writes to."""
+        return self.archives[id(pipeline)]
 
     async def close(self) -> None:
         for store in self.stores:
@@ -203,7 +215,7 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-async def respond(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
+async def keep(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
     """Keeps every verdict as an alarm, in the checkpoint's transaction."""
     rows = [
         {
@@ -303,8 +315,8 @@ __all__ = [
     "batch",
     "batches",
     "dying",
+    "keep",
     "records",
-    "respond",
     "small",
     "watch",
 ]

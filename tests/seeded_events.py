@@ -105,6 +105,35 @@ def anything(seed: int, count: int) -> list[bytes]:
     return lines
 
 
+def ordinary(seed: int, count: int) -> list[bytes]:
+    """Events of one model, all written alike, but for one in a hundred."""
+    rng = Random(seed)
+    few, odd = rng.choice([5, 30, 60]), rng.choice([0.0, 0.0, 0.01])
+    classes: list[Any] = rng.choice([[0, 1], ["a", "b"], [0.5, 1.25, 3.0, 7.5], [True, False]])
+    lines = []
+    for number in range(count):
+        if rng.random() < odd:
+            lines.append(rng.choice(BAD))
+            continue
+        event: dict[str, Any] = {
+            "model": "loans",
+            "id": f"p{rng.randrange(number // 2, number // 2 + few)}",
+            "ts": f"2026-11-20T12:00:{number % 60:02d}Z",
+        }
+        if rng.random() < 0.6:
+            features = {"age": rng.choice([1, 2.5, None, -3e10]), "state": rng.choice(["MA", "NY\u00e9", 'C"A', None])}
+            if rng.random() < odd:
+                features["late"] = 1
+            event |= {"prediction": rng.choice(classes), "score": rng.choice([None, 0.25, 0.5])}
+            event["version"] = rng.choice(["1", "1", None] if number < 150 else ["2", "1"])
+            if rng.random() < 0.9:
+                event["features"] = features
+        else:
+            event |= {"type": "label", "label": rng.choice(classes)}
+        lines.append(line(**event))
+    return lines
+
+
 def _features(rng: Random, number: int, odd: float) -> dict[str, Any]:
     features: dict[str, Any] = {"age": rng.choice([1, 2.5, 3, 40.25, -1]), "state": rng.choice(["MA", "NY", "CA"])}
     if number > 100:

@@ -149,7 +149,7 @@ class EventDecoder:
         for part in fields.parts():
             if not len(part):
                 continue
-            if part.ts.min() < 0.0 or part.ts.max() > LATEST_TS:
+            if ((part.ts < 0.0) | (part.ts > LATEST_TS)).any():
                 return False
             if not all(is_name(model, min(most, MOST_MODEL_CHARACTERS)) for model in set(part.models)):
                 return False

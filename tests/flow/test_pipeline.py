@@ -2,18 +2,30 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipelines import World, batches, small
-from seeded_events import anything
+from odd_documents import odd_documents
+from pipelines import START, TARGET, World, batch, batches, small
+from seeded_events import anything, label, line, ordinary, prediction, traffic
+from sqlalchemy import select
 
+from daemon.events import dead_letters, intake
+from daemon.events.ahead import Ahead
+from daemon.events.event import EventLimits, check
+from daemon.monitoring.monitor import MonitorOptions
+from daemon.pipeline import Taken
+from daemon.stores import tables
 from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
+
+cuts = st.lists(st.integers(1, 60), max_size=30)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +34,13 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "store.db"
     asyncio.run(upgrade(sqlite_url(path)))
     return path
+
+
+@pytest.fixture
+async def world(tmp_path: Path, empty: Path) -> AsyncIterator[World]:
+    world = World.made(tmp_path / "data", empty, options=small())
+    yield world
+    await world.close()
 
 
 async def run(
@@ -40,12 +59,7 @@ async def run(
         await world.close()
 
 
-@given(
-    seed=st.integers(0, 10**9),
-    count=st.integers(1, 300),
-    sizes=st.lists(st.integers(1, 60), max_size=30),
-    due=st.lists(st.booleans(), max_size=30),
-)
+@given(seed=st.integers(0, 10**9), count=st.integers(1, 300), sizes=cuts, due=st.lists(st.booleans(), max_size=30))
 def test_how_a_log_is_cut_into_batches_and_checkpoints_changes_nothing(
     empty: Path, seed: int, count: int, sizes: list[int], due: list[bool]
 ) -> None:
@@ -55,3 +69,206 @@ def test_how_a_log_is_cut_into_batches_and_checkpoints_changes_nothing(
         cut = asyncio.run(run(Path(folder) / "cut", empty, log, sizes, due))
     for part, outcome in whole.items():
         assert cut[part] == outcome, part
+
+
+@given(seed=st.integers(0, 10**9), count=st.integers(1, 300), sizes=cuts)
+def test_what_is_decoded_ahead_is_what_would_have_been_decoded(
+    empty: Path, seed: int, count: int, sizes: list[int]
+) -> None:
+    log = ordinary(seed, count)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        whole = asyncio.run(run(Path(folder) / "whole", empty, log, [], []))
+        patch.setattr(intake, "AT_ONCE", 900)  # bytes: a few events
+        ahead = asyncio.run(run(Path(folder) / "ahead", empty, log, sizes, []))
+    for part, outcome in whole.items():
+        assert ahead[part] == outcome, part
+
+
+async def test_large_batches_of_ordinary_events_are_decoded_ahead(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "AT_ONCE", 5_000)
+    heard: list[bool] = []
+    taken = Ahead.taken
+    monkeypatch.setattr(
+        Ahead, "taken", lambda self, decoded: (heard.append(decoded is not None), taken(self, decoded))[1]
+    )
+    pipeline = await world.start()
+    for one in batches(traffic(400), [300, 300]):
+        await pipeline.process(one)
+    await pipeline.flush()
+    assert heard
+    assert all(heard)
+
+
+async def test_every_kind_of_event_is_counted_exactly(world: World) -> None:
+    pipeline = await world.start()
+    features = {"age": 1.5}
+    log = [
+        line(model="m", id="a", prediction=1),
+        line(model="m", id="a", prediction=1),  # again
+        line(model="m", id="a", prediction=0),  # the first counts
+        line(model="m", prediction=1),  # without an id there is no telling
+        line(model="m", prediction=1),
+        line(type="label", model="m", id="a", label=1),
+        line(type="label", model="m", id="a", label=1),  # again
+        line(type="label", model="m", id="a", label=0),  # revised
+        line(type="label", model="m", id="later", label=0),  # before its prediction
+        line(type="label", model="m", id="later", label=1),  # revised before that
+        line(type="label", model="m", id="never", label=1),  # for nothing
+        line(type="features", model="m", id="a", features=features),
+        line(type="features", model="m", id="a", features=features),  # again
+        line(model="m", id="later", prediction=1),
+        line(type="features", model="m", id="b"),  # bad, of a model that is known
+        line(model="new", id="x"),  # bad, of one that is not
+        b"not JSON",
+    ]
+    await pipeline.process(batch(*log))
+    await pipeline.flush()
+    assert await world.counters() == {
+        ("m", "prediction"): 4,
+        ("m", "features"): 1,
+        ("m", "label"): 3,
+        ("m", "joined"): 2,
+        ("m", "revised"): 2,
+        ("m", "duplicates"): 4,
+        ("m", "waiting"): 1,
+        ("m", "dead_letters"): 1,
+        ("", "dead_letters"): 2,
+    }
+
+
+@given(st.lists(odd_documents, max_size=8))
+def test_what_a_sender_was_told_is_put_aside_is_put_aside(
+    tmp_path_factory: pytest.TempPathFactory, log: list[bytes]
+) -> None:
+    body = b"\n".join(log)
+    limits = EventLimits(event_bytes=2_000, features=3, text_chars=20)
+    told = check(body, limits)
+
+    async def take() -> Taken:
+        world = World(tmp_path_factory.getbasetemp(), options=replace(small(), limits=limits), limits=limits)
+        taken = world.pipeline().take_batch(batch(body))
+        await world.close()
+        return taken
+
+    taken = asyncio.run(take())
+    assert [(one.line, one.reason, one.detail) for one in sorted(taken.rejected, key=lambda one: one.line)] == [
+        (error["line"], error["reason"], error["detail"]) for error in told.errors
+    ]
+
+
+async def test_what_was_delivered_before_is_not_taken_again(world: World) -> None:
+    pipeline = await world.start()
+    log = traffic(60)
+    for one in batches(log, [40]):
+        await pipeline.process(one)
+    await pipeline.flush()
+    before = await world.counters()
+    for one in [*batches(log, [10, 20]), batch(*log[-3:], first=len(log) - 3)]:
+        await pipeline.process(one)
+    await pipeline.flush()
+    assert await world.counters() == before
+    assert await pipeline.offsets() == {TARGET: len(log)}
+
+
+async def test_models_do_not_mix(world: World) -> None:
+    pipeline = await world.start()
+    one = [line(**prediction(number, Random(number), model="one")) for number in range(30)]
+    two = [line(**prediction(number, Random(number), model="two")) for number in range(20)]
+    labels = [line(**label(number, 1, model="two")) for number in range(10)]
+    await pipeline.process(
+        batch(*[event for pair in zip(one, two, strict=False) for event in pair], *one[20:], *labels)
+    )
+    await pipeline.flush()
+    counters = await world.counters()
+    assert (counters["one", "prediction"], counters["two", "prediction"]) == (30, 20)
+    assert counters["two", "joined"] == 10
+    assert ("one", "label") not in counters
+
+
+async def test_one_model_too_many_is_put_aside_and_the_others_go_on(world: World) -> None:
+    world.most_models = 2
+    pipeline = await world.start()
+    await pipeline.process(batch(*(line(model=f"m{number}", id=1, prediction=1) for number in range(4))))
+    await pipeline.process(batch(line(model="m0", id=2, prediction=1), line(model="m3", id=2, prediction=1), first=4))
+    await pipeline.flush()
+    counters = await world.counters()
+    assert (counters["m0", "prediction"], counters["m1", "prediction"], counters["", "dead_letters"]) == (2, 1, 3)
+    letters = await world.rows(tables.dead_letters)
+    assert [(letter["offset"], letter["model"], letter["reason"]) for letter in letters] == [
+        (2, "m2", "too_many_models"),
+        (3, "m3", "too_many_models"),
+        (5, "m3", "too_many_models"),
+    ]
+    assert "DRIFTD_LIMITS__MODELS" in letters[0]["detail"]
+
+
+async def test_a_letter_keeps_the_event_and_its_place_and_is_sent_through_again(world: World) -> None:
+    pipeline = await world.start()
+    bad = b'{"model": "m", "prediction": [1]}'
+    await pipeline.process(
+        batch(line(model="m", id=1, prediction=1) + b"\n" + bad + b"\n" + line(model="m", prediction=0))
+    )
+    await pipeline.flush()
+    [letter] = await world.rows(tables.dead_letters)
+    assert (letter["offset"], letter["line"], letter["body"], letter["at"]) == (0, 1, bad, START)
+    sent: list[bytes] = []
+
+    async def append(value: bytes, events: int) -> None:
+        sent.append(value)
+        assert events == 1
+
+    store = world.stores[-1]
+    assert await dead_letters.resend(store, append, [letter["id"]], 9.0) == 1
+    assert await dead_letters.resend(store, append, None, 10.0) == 0
+    assert sent == [bad]
+    assert [letter["resent"] for letter in await world.rows(tables.dead_letters)] == [9.0]
+
+
+async def test_the_oldest_letters_go_first(world: World) -> None:
+    pipeline = await world.start()
+    await pipeline.process(batch(*(b"x" * number for number in range(1, 9))))
+    await pipeline.flush()
+
+    async def trim(**limits: Any) -> list[int]:
+        everything: dict[str, Any] = {"most_events": 100, "most_bytes": 1_000, "days": 1.0, "now": START}
+        await dead_letters.trim(world.stores[-1], **(everything | limits))
+        return [len(letter["body"]) for letter in await world.rows(tables.dead_letters)]
+
+    assert await trim() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert await trim(most_events=6) == [3, 4, 5, 6, 7, 8]
+    assert await trim(most_bytes=26) == [5, 6, 7, 8]
+    assert await trim(now=START + 2 * 86_400) == []
+
+
+async def test_a_drift_is_raised_and_stored_with_where_it_began(tmp_path: Path, empty: Path) -> None:
+    world = World.made(tmp_path, empty, options=MonitorOptions(reference_rows=300))
+    pipeline = await world.start()
+    for one in batches(traffic(900, drift_at=600), [100] * 20):
+        world.now += 1
+        await pipeline.process(one)
+    await pipeline.flush()
+    raised = [row for row in await world.rows(tables.alarms) if row["detector"] == "e_detector"]
+    await world.close()
+    by_signal = {row["signal"]: row for row in reversed(raised)}
+    assert {"feature:age", "error"} <= by_signal.keys()
+    assert min(row["row"] for row in raised) >= 600
+    assert by_signal["feature:age"]["row"] <= 640
+    assert abs(by_signal["feature:age"]["change_row"] - 600) <= 10
+
+
+@pytest.mark.parametrize("style", ["classes", "numbers"])
+async def test_the_task_is_told_from_the_predictions(world: World, style: str) -> None:
+    pipeline = await world.start()
+    value: Callable[[int], Any] = (lambda number: number % 2) if style == "classes" else (lambda number: number * 1.5)
+    events = [line(model="m", id=number, prediction=value(number)) for number in range(60)]
+    labels = [line(type="label", model="m", id=number, label=value(number) + (number < 30)) for number in range(60)]
+    await pipeline.process(batch(*events, *labels))
+    await pipeline.flush()
+    async with world.stores[-1].read() as connection:
+        [row] = (await connection.execute(select(tables.models))).mappings().all()
+    if style == "classes":
+        assert (row["task"], row["performance"]["metric"]) == ("binary", "accuracy")
+    else:
+        assert (row["task"], row["performance"]["metric"]) == ("regression", "mae")

@@ -1,7 +1,10 @@
 """Whatever ends the process, or keeps it from its store, the outcome is that of an unbroken run."""
 
 import asyncio
+import sqlite3
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipelines import TARGET, World, batches, dying, small
-from seeded_events import anything
+from seeded_events import anything, traffic
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.checkpoint import Fenced, MonitorSnapshot
+from daemon.stores import tables
 from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
 
@@ -73,3 +81,204 @@ def test_a_process_that_dies_anywhere_changes_nothing(
         cut = asyncio.run(broken(Path(folder) / "broken", empty, log, sizes, lives, torn=torn))
     for part, outcome in whole.items():
         assert cut[part] == outcome, part
+
+
+# --- another worker
+
+
+async def test_a_worker_that_was_overtaken_writes_nothing_and_takes_over_what_the_other_wrote(
+    tmp_path: Path, empty: Path
+) -> None:
+    log = anything(11, 200)
+    whole = await unbroken(tmp_path / "whole", empty, log)
+    world = World.made(tmp_path / "data", empty, options=small(), now=0.0)
+    slow, fast = await world.start(), await world.start()
+    first, second = batches(log, [80])
+    await slow.process(first)  # in memory only
+    await fast.process(first)
+    await fast.flush()
+    before = await world.counters()
+    with pytest.raises(Fenced):
+        await slow.flush()
+    assert await world.counters() == before
+    # nothing is taken from the stream as it was: it has to begin again where the store says
+    with pytest.raises(Fenced):
+        await slow.process(second)
+    assert await slow.offsets() == {TARGET: 80}
+    await slow.process(second)
+    await slow.flush()
+    assert await world.outcome() == whole
+    await fast.process(second)
+    with pytest.raises(Fenced):
+        await fast.flush()  # and so the one that was in front is behind now
+    await world.close()
+
+
+async def test_a_change_made_by_an_overtaken_worker_is_lost(tmp_path: Path, empty: Path) -> None:
+    world = World.made(tmp_path, empty, options=small(), now=0.0)
+    slow, fast = await world.start(), await world.start()
+    for one in (slow, fast):
+        await one.process(batches(traffic(50))[0])
+    await fast.flush()
+    with pytest.raises(Fenced):
+        await slow.change("loans", lambda monitor: monitor.adopt("9", {}))
+    assert slow.monitors["loans"].version is None
+    await world.close()
+
+
+# --- a store that cannot be written
+
+
+@contextmanager
+def no_room(world: World) -> Iterator[Callable[[], None]]:
+    """The disk is full, for every connection of the writer, until the answer is called."""
+    engine = world.stores[-1]._writer.sync_engine
+    full = True
+
+    def limit(connection: Any) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if full else 1_000_000}")
+
+    def free() -> None:
+        nonlocal full
+        full = False
+
+    event.listen(engine, "begin", limit)
+    yield free
+    event.remove(engine, "begin", limit)
+
+
+async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path, empty: Path) -> None:
+    log = anything(5, 250)
+    whole = await unbroken(tmp_path / "whole", empty, log)
+    world = World.made(tmp_path / "data", empty, options=small())
+    pipeline = await world.start()
+    with no_room(world) as free:
+        stored_meanwhile = []
+
+        async def look() -> None:
+            stored_meanwhile.append(await world.counters())
+            if len(world.waits) == 3:
+                free()
+
+        world.during_wait = look
+        for one in batches(log, [60] * 10):
+            world.now += 10
+            await pipeline.process(one)
+        await pipeline.flush()
+    assert len(world.waits) >= 3
+    assert world.waits[:3] == [1.0, 2.0, 4.0]
+    assert not any(stored_meanwhile)
+    assert await world.outcome() == whole
+    await world.close()
+
+
+async def test_a_locked_store_is_waited_for_and_nothing_is_lost(
+    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.stores.engine.BUSY_TIMEOUT_SECONDS", 0.01)
+    log = anything(6, 200)
+    whole = await unbroken(tmp_path / "whole", empty, log)
+    world = World.made(tmp_path / "data", empty, options=small())
+    pipeline = await world.start()
+    with closing(sqlite3.connect(world.folder / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        async def let_go() -> None:
+            if other.in_transaction and len(world.waits) == 2:
+                other.execute("ROLLBACK")
+
+        world.during_wait = let_go
+        for one in batches(log, [60] * 10):
+            world.now += 10
+            await pipeline.process(one)
+        await pipeline.flush()
+    assert len(world.waits) == 2
+    assert await world.outcome() == whole
+    await world.close()
+
+
+async def test_an_archive_that_cannot_be_written_is_waited_for(tmp_path: Path, empty: Path) -> None:
+    world = World.made(tmp_path, empty, options=small(), file_rows=1)
+    pipeline = await world.start()
+    in_the_way = tmp_path / "archive"
+    in_the_way.write_text("a file where the folder should be")
+
+    async def clear() -> None:
+        in_the_way.unlink()
+
+    world.during_wait = clear
+    await pipeline.process(batches(traffic(40))[0])
+    await pipeline.flush()
+    assert world.waits == [1.0]
+    [labels, events] = sorted(await world.rows(tables.archive_files), key=lambda row: row["rows"])
+    assert (labels["kind"], events["kind"], events["rows"]) == ("labels", "events", 40)
+    await world.close()
+
+
+async def test_the_stream_goes_on_while_the_store_is_slow_but_not_without_end(
+    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.pipeline.MOST_HELD", 100)
+    world = World.made(tmp_path, empty, options=small())
+    released = asyncio.Event()
+
+    async def slow(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
+        await released.wait()
+
+    pipeline = await world.start(respond=slow)
+    log = batches(traffic(300), [40] * 20)
+    taken = 0
+
+    async def feed() -> None:
+        nonlocal taken
+        for one in log:
+            world.now += 10
+            await pipeline.process(one)
+            taken += len(one.records)
+
+    feeding = asyncio.create_task(feed())
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    assert 100 <= taken <= 200
+    released.set()
+    await feeding
+    await pipeline.flush()
+    assert (await world.counters())["loans", "prediction"] == 300
+    await world.close()
+
+
+async def test_what_no_waiting_can_mend_is_raised(tmp_path: Path, empty: Path) -> None:
+    world = World.made(tmp_path, empty, options=small())
+
+    async def twice(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
+        for _ in range(2):
+            await connection.execute(tables.slots.insert().values(job="x", slot=1.0))
+
+    pipeline = await world.start(respond=twice)
+    await pipeline.process(batches(traffic(30))[0])
+    with pytest.raises(IntegrityError):
+        await pipeline.flush()
+    assert world.waits == []
+    assert await world.counters() == {}
+    await world.close()
+
+
+async def test_where_a_checkpoint_is_torn_its_files_are_swept(tmp_path: Path, empty: Path) -> None:
+    world = World.made(tmp_path, empty, options=small(), file_rows=1)
+
+    async def fail(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
+        raise RuntimeError("the process died here")
+
+    pipeline = await world.start(respond=fail)
+    await pipeline.process(batches(traffic(40))[0])
+    with pytest.raises(RuntimeError, match="died here"):
+        await pipeline.flush()
+    assert len(list((tmp_path / "archive").glob("*/*.parquet"))) == 2
+    pipeline = await world.start()
+    assert await world.archive_of(pipeline).sweep() == 2
+    await pipeline.process(batches(traffic(40))[0])
+    await pipeline.flush()
+    assert await world.archive_of(pipeline).sweep() == 0
+    assert (await world.counters())["loans", "prediction"] == 40
+    await world.close()
