@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
+from daemon.lifecycle.policy import BROKEN, Action, Facts, Trigger, decide
 from daemon.monitoring import references
-from daemon.monitoring.monitors import make_monitor
+from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.monitoring.scores import RowScores
 from daemon.pipeline import Pipeline
 from daemon.settings import Settings
@@ -62,6 +63,7 @@ class Replay:
         self._progress = progress or (lambda _rows: None)
         self._raised: list[tuple[str, Verdict]] = []
         self._scorer = RowScores() if scored else None
+        self._policy = _Policy(settings)
         self._lines = 0
         self.result = Result()
         self.scores: list[Any] = []  # float64 arrays, one for each piece
@@ -85,9 +87,9 @@ class Replay:
             try:
                 if self._source.reference is not None:
                     await self._give_reference(pipeline)
+                table, events = self._table(pipeline), self._events(pipeline)
                 for path in self._source.files:
-                    pieces = self._table(pipeline) if is_table(path) else self._events(pipeline)
-                    for rows in pieces(path):
+                    for rows in (table if is_table(path) else events)(path):
                         await pipeline.flush()
                         self.result.rows += rows
                         self.result.seconds = time.perf_counter() - started
@@ -95,6 +97,7 @@ class Replay:
                         for model, verdict in self._raised:
                             self.result.alarms += not verdict.recovered
                             self.result.recovered += verdict.recovered
+                            self.result.decisions += self._policy.would_train(model, verdict)
                             if not verdict.recovered:
                                 yield as_json(model, verdict)
                         self._raised = []
@@ -155,6 +158,34 @@ class Replay:
     def _score(self, pipeline: Pipeline, piece: Table) -> None:
         if self._scorer is not None:
             self.scores.append(self._scorer.of(pipeline.monitors.get(self._source.model), piece))
+
+
+class _Policy:
+    """What the policy would have decided, had there been labels enough and no other retrain in the way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._broken: dict[tuple[str, str], int] = {}
+
+    def would_train(self, model: str, verdict: Verdict) -> bool:
+        """Whether an alarm would have asked for a retrain. Broken data explains what is raised while it lasts."""
+        if verdict.kind in BROKEN:
+            if verdict.recovered:
+                self._broken.pop((model, verdict.signal), None)
+            else:
+                self._broken[model, verdict.signal] = verdict.change_row
+        if verdict.recovered:
+            return False
+        rules = rules_of(self._settings.model(model))
+        facts = Facts(
+            trigger=Trigger.ALARM,
+            now=verdict.ts,
+            kind=verdict.kind,
+            alarm_row=verdict.row,
+            broken_since=min((row for (of, _), row in self._broken.items() if of == model), default=None),
+            labels=rules.minimum_labels,
+        )
+        return decide(facts, rules).action is Action.RETRAIN
 
 
 class _LateLabels:
