@@ -206,13 +206,13 @@ class Pipeline:
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
         if taken.rejected:
-            first = taken.rejected[0]
+            one = taken.rejected[0]
             log.warning(
                 "events put aside",
                 count=len(taken.rejected),
-                reason=first.reason.value,
-                detail=first.detail,
-                offset=batch.records[first.value].offset,
+                reason=one.reason.value,
+                detail=one.detail,
+                offset=batch.records[one.value].offset,
             )
         return taken
 

@@ -38,7 +38,7 @@ class Ahead:
             self._paused -= 1
             return
         schema = monitor.decoder.schema
-        if not schema or monitor.until_learned() is not None:
+        if not monitor.decoder.settled or monitor.until_learned() is not None:
             return
         from daemon.events.arrow_events import ArrowDecoder, habits_of
 

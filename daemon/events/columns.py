@@ -83,6 +83,11 @@ class FeatureDecoder:
         present = [place for place, row in enumerate(rows) if row is not None]
         return self._columns([rows[place] for place in present]), np.array(present, dtype=np.int64)
 
+    @property
+    def settled(self) -> bool:
+        """Whether whatever fits the schema is within the limits."""
+        return bool(self._order)
+
     def known(self, model: str) -> "Known | None":
         """What decodes whole events of ``model``, features and all; None while that is not possible."""
         if self._narrow is not None and (self._known is None or self._known.model != model):
@@ -124,7 +129,9 @@ class FeatureDecoder:
     def _prepare(self, raws: Sequence[msgspec.Raw]) -> None:
         """Make the struct, its fields in the order in which this sender writes them: that is found fastest."""
         first = next((one for one in self._check.objects(raws[:1]) or () if one), None)
-        if first is None or not all(is_name(name, self.limits.text_chars) for name in self.schema):
+        if first is None or len(self.schema) > self.limits.features:
+            return  # a wider reference was given than events may be
+        if not all(is_name(name, self.limits.text_chars) for name in self.schema):
             return
         self._order = [
             *(name for name in first if name in self.schema),

@@ -1,7 +1,7 @@
 """Labels one by one, where it matters what came before what: early, twice, revised, for an id that is used again."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daemon.monitoring.labels import BY_PREDICTION, UNLABELLED, Joined, LabelJoin, NewLabels
@@ -10,10 +10,11 @@ from daemon.monitoring.recent import Again
 
 def join_one_by_one(
     join: LabelJoin, ids: Sequence[str | None], labels: NewLabels, again: Again
-) -> tuple[Joined, Sequence[int], Sequence[Any], Iterable[str]]:
+) -> tuple[Joined, Sequence[int], Sequence[Any], Mapping[str, bool]]:
     """Join ``labels``, and the labels that wait, to what ``join`` holds, new predictions (``ids``) among it.
 
-    Answers also the rows that were given a label and which, in order, and the ids whose labels wait or have changed.
+    Answers also the rows that were given a label and which, in order, and the ids whose waiting labels are new (True) or
+    have changed.
     """
     one = _OneByOne(join, again)
     one.run(ids, labels)
@@ -36,7 +37,7 @@ class _OneByOne:
         self._revised = 0
         self.rows: list[int] = []
         self.values: list[Any] = []
-        self.waits: dict[str, None] = {}
+        self.waits: dict[str, bool] = {}  # whether the label is at the end of those that wait
 
     def run(self, ids: Sequence[str | None], labels: NewLabels) -> None:
         first = self._join.ids.next - len(ids)
@@ -104,7 +105,7 @@ class _OneByOne:
             else:
                 self._revised += 1
             self._early[name] = (label, before[1])
-            self.waits[name] = None
+            self.waits.setdefault(name, False)
             return
         self._early.pop(name, None)
         if len(self._early) >= self._most:
@@ -116,7 +117,7 @@ class _OneByOne:
             self._early.popitem(last=False)
         self._early[name] = (label, next_row)
         self.waits.pop(name, None)
-        self.waits[name] = None
+        self.waits[name] = True
 
     def _complete(self, name: str, row: int) -> None:
         """The prediction has come whose label was waiting, if it still is."""

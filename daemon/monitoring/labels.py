@@ -98,7 +98,7 @@ class LabelJoin:
             from daemon.monitoring.joining import join_one_by_one
 
             joined, rows, values, waits = join_one_by_one(self, new.ids, labels, self._again)
-            early = [(one, *self.early[one]) for one in waits if one in self.early]
+            early = [(one, *self.early[one], new) for one, new in waits.items() if one in self.early]
         else:
             rows, values, early = joined.rows, joined.labels, []
         self._again = ()
@@ -170,9 +170,9 @@ class LabelJoin:
                 if row >= self.ids.first:
                     self.labels[row - self.ids.first] = label
                     self.early.pop(self.ids.id(row) or "", None)
-            for one, label, came in early:
-                if one in self.early and self.early[one][1] != came:
-                    del self.early[one]
+            for one, label, came, new in early:
+                if new:
+                    self.early.pop(one, None)
                 if one in self.early or came >= start:  # else the chunk in which it came is gone, and so is its time
                     self.early[one] = (label, came)
             while len(self.early) > self.max_waiting:

@@ -1,0 +1,164 @@
+"""Every event is kept, once, and can be read by whatever reads Parquet."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pipelines import World, batch
+from seeded_events import label, line, prediction
+
+from daemon.archive import Archive, folder_of
+from daemon.monitoring.monitor import MonitorOptions
+from daemon.stores import tables
+from daemon.stores.migrate import upgrade
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path, options=MonitorOptions(reference_rows=10))
+    await upgrade(world.url)
+    yield world
+    await world.close()
+
+
+def events(count: int, first: int = 0, **fields: Any) -> list[bytes]:
+    return [line(**prediction(number, Random(number), **fields)) for number in range(first, first + count)]
+
+
+async def read(world: World, kind: str = "events") -> list[dict[str, Any]]:
+    files = [row for row in await world.rows(tables.archive_files) if row["kind"] == kind]
+    return [one for row in files for one in pq.read_table(world.folder / "archive" / row["path"]).to_pylist()]
+
+
+async def test_small_checkpoints_wait_in_the_store_and_become_one_file(world: World) -> None:
+    pipeline = await world.start()
+    archive = world.archive_of(pipeline)
+    for first in (0, 20, 40):
+        await pipeline.process(batch(*events(20, first), first=first))
+        await pipeline.flush()
+    assert await archive.compact(100) == 0
+    assert len(await world.rows(tables.archive_chunks)) == 3
+    assert await archive.compact(60) == 1
+    assert await world.rows(tables.archive_chunks) == []
+    [file] = await world.rows(tables.archive_files)
+    assert (file["model"], file["kind"], file["rows"], file["first_row"], file["last_row"]) == (
+        "loans",
+        "events",
+        60,
+        0,
+        59,
+    )
+    path = world.folder / "archive" / file["path"]
+    assert (path.parent.name, path.stat().st_size) == ("loans", file["bytes"])
+    assert [one["row"] for one in await read(world)] == list(range(60))
+
+
+async def test_a_large_checkpoint_is_a_file_at_once(world: World) -> None:
+    world.file_rows = 30
+    pipeline = await world.start()
+    labels = [line(**label(number, 1)) for number in range(10)]
+    await pipeline.process(batch(*events(40), *labels))
+    await pipeline.flush()
+    assert [(row["kind"], row["rows"]) for row in await world.rows(tables.archive_files)] == [("events", 40)]
+    assert [(row["kind"], row["rows"]) for row in await world.rows(tables.archive_chunks)] == [("labels", 10)]
+
+
+async def test_what_is_read_is_what_was_sent(world: World) -> None:
+    pipeline = await world.start()
+    sent = {
+        "id": "a",
+        "version": "3",
+        "ts": 1_795_176_000.5,
+        "features": {"age": 41, "state": "MA", "income": None, "odd": [1]},
+        "prediction": "yes",
+        "score": {"yes": 0.8, "no": 0.2},
+        "segment": {"channel": "web"},
+    }
+    rest = [line(model="m", id=str(number), prediction="no", features={"age": 1}) for number in range(12)]
+    labels = [
+        line(type="label", model="m", id="a", ts=5, label="no"),
+        line(type="label", model="m", id="x", ts=6, label="yes"),
+    ]
+    apart = [line(type="features", model="m", id="a", ts=7, features={"zip": "02139"})]
+    await pipeline.process(batch(line(model="m", **sent), *rest, *labels, *apart))
+    await pipeline.flush()
+    await world.archive_of(pipeline).compact(1)
+    first = (await read(world))[0]
+    assert first == {
+        "row": 0,
+        "id": "a",
+        "ts": 1_795_176_000.5,
+        "version": "3",
+        "segment": '{"channel":"web"}',
+        "prediction": "yes",
+        "score": 0.8,
+        "score_classes": '{"yes":0.8,"no":0.2}',
+        "feature:age": 41.0,
+        "feature:state": "MA",
+        "feature:odd": float("inf"),
+    }
+    found = await read(world, "labels")
+    assert [(one["id"], one["ts"], one["label"], one["row"]) for one in found] == [
+        ("a", 5.0, "no", 0),
+        ("x", 6.0, "yes", -1),
+    ]
+    assert all(one["received"] == world.now for one in found)
+    [alone] = await read(world, "features")
+    assert {name: value for name, value in alone.items() if value is not None} == {
+        "id": "a",
+        "ts": 7.0,
+        "feature:zip": "02139",
+    }
+
+
+async def test_a_feature_that_changes_its_type_is_kept_as_text(world: World) -> None:
+    pipeline = await world.start()
+    for first, value in ((0, 1), (5, "x"), (10, 0.1)):
+        some = [
+            line(model="m", id=str(number), prediction=1, features={"a": value}) for number in range(first, first + 5)
+        ]
+        await pipeline.process(batch(*some, first=first))
+        await pipeline.flush()
+    await world.archive_of(pipeline).compact(1)
+    assert [one["feature:a"] for one in await read(world)] == ["1"] * 5 + ["x"] * 5 + ["0.1"] * 5
+
+
+async def test_numbers_are_numbers_for_a_regression(world: World) -> None:
+    pipeline = await world.start()
+    some = [line(model="m", id=str(number), prediction=number * 1.5) for number in range(30)]
+    await pipeline.process(batch(*some, line(type="label", model="m", id="1", label=2)))
+    await pipeline.flush()
+    await world.archive_of(pipeline).compact(1)
+    assert [one["prediction"] for one in await read(world)][:3] == [0.0, 1.5, 3.0]
+    assert [one["label"] for one in await read(world, "labels")] == [2.0]
+
+
+async def test_old_files_are_let_go_and_newer_ones_are_not(world: World) -> None:
+    world.file_rows = 1
+    pipeline = await world.start()
+    archive = world.archive_of(pipeline)
+    for first, ts in ((0, 1_000.0), (5, 2_000.0)):
+        await pipeline.process(batch(*events(5, first, ts=ts), first=first))
+        await pipeline.flush()
+    assert await archive.expire("loans", 1_500.0) == 1
+    assert {one["ts"] for one in await read(world)} == {2_000.0}
+    assert len(list(world.folder.glob("archive/*/*.parquet"))) == 1
+    assert await archive.expire("other", 9_999.0) == 0
+
+
+@pytest.mark.parametrize("model", ["loans", "a/b", "..", ".", "ü" * 200, "a b%", "con", "x" * 200])
+def test_whatever_a_model_is_called_its_folder_is_a_folder_of_its_own(tmp_path: Path, model: str) -> None:
+    folder = tmp_path / folder_of(model)
+    folder.mkdir()
+    assert folder.parent == tmp_path
+    assert [path.name for path in tmp_path.iterdir()] == [folder_of(model)]
+    assert folder_of(model) != folder_of(model + "x")
+
+
+async def test_an_archive_without_a_folder_has_nothing_to_sweep(world: World) -> None:
+    pipeline = await world.start()
+    assert isinstance(world.archive_of(pipeline), Archive)
+    assert await world.archive_of(pipeline).sweep() == 0
