@@ -13,8 +13,8 @@ def join_one_by_one(
 ) -> tuple[Joined, Sequence[int], Sequence[Any], Mapping[str, bool]]:
     """Join ``labels``, and the labels that wait, to what ``join`` holds, new predictions (``ids``) among it.
 
-    Answers also the rows that were given a label and which, in order, and the ids whose waiting labels are new (True) or
-    have changed.
+    Answers also the rows that were given a label and which, in order, and the ids whose waiting labels are new (True)
+    or have changed.
     """
     one = _OneByOne(join, again)
     one.run(ids, labels)
