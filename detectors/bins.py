@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.columns import INVALID, number_as_text
+from detectors.grid import Grid
 
 MISSING: Final = 0
 INVALID_BIN: Final = 1
@@ -44,6 +45,10 @@ class NumberBins:
     exact: bool
 
     kind: str = "number"
+    _grid: Grid = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_grid", Grid(self.edges))
 
     @property
     def width(self) -> int:
@@ -54,7 +59,7 @@ class NumberBins:
         """The bin of each value. Text that reads as a number is one, other text is invalid."""
         column = as_numbers(column)
         # position 0 is below every edge, position k + 1 above: both are new until looked at
-        codes = np.searchsorted(self.edges, column, side="right").astype(np.int16)
+        codes = self._grid(column)
         outside = (codes == 0) | (codes == len(self.edges)) if len(self.edges) else np.ones(len(column), dtype=bool)
         codes += FIRST_BIN - 1
         if outside.any():
