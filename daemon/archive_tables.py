@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,31 @@ def tables_of(task: Task | None, findings: Findings, received: float) -> Iterato
 
 
 def _events(parts: Sequence[tuple[Predictions, NDArray[np.int64]]], task: Task | None) -> pa.Table:
+    runs = groupby(parts, lambda part: part[0].table is not None)
+    return _concatenated([(_from_arrow if ready else _from_lists)(list(run), task) for ready, run in runs])
+
+
+def _from_arrow(parts: Sequence[tuple[Predictions, NDArray[np.int64]]], task: Task | None) -> pa.Table:
+    rows = np.concatenate([rows for _, rows in parts])
+    table = pa.concat_tables([_typed(one.table, task) for one, _ in parts], promote_options="default")
+    nothing = pa.nulls(len(rows), pa.string())
+    columns = {name: table[name] for name in table.column_names}
+    return pa.table({"row": rows, "segment": nothing, "score_classes": nothing} | columns)
+
+
+def _typed(table: pa.Table, task: Task | None) -> pa.Table:
+    """Predictions as ``_values`` would have them."""
+    values = table["prediction"]
+    if task is Task.REGRESSION or (task is None and values.type != pa.string()):
+        values = values.cast(pa.float64())
+    elif values.type == pa.float64():
+        values = _values(values.to_pylist(), task)
+    elif values.type != pa.string():
+        values = values.cast(pa.int64()).cast(pa.string())
+    return table.set_column(table.column_names.index("prediction"), "prediction", values)
+
+
+def _from_lists(parts: Sequence[tuple[Predictions, NDArray[np.int64]]], task: Task | None) -> pa.Table:
     some = [one for one, _ in parts]
     rows = np.concatenate([rows for _, rows in parts])
     classes = chain.from_iterable(one.score_classes or [None] * len(one) for one in some)

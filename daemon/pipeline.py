@@ -191,17 +191,17 @@ class Pipeline:
         taken = Taken(0, [])
         parts = list(chunks(batch))
         with no_collection():
-            large = len(parts) > 1
-            ahead = self._ahead.begin([[record.value for record in part.records] for _, part in parts]) if large else []
+            # the first is decoded here, so that nobody waits for it
+            ahead = self._ahead.begin([[record.value for record in part.records] for _, part in parts[1:]])
             for place, (first, part) in enumerate(parts):
-                decoded = ahead[place].result() if ahead else None
+                decoded = ahead[place - 1].result() if place and ahead else None
                 if decoded is not None:
                     rows, events = decoded
                     self.take(self._alone, rows, part.records[-1].timestamp)
                     taken.events += events
                 else:
                     taken.events += self._take_part(part, first, taken.rejected)
-                if ahead:
+                if place and ahead:
                     self._ahead.taken(decoded)
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset

@@ -18,6 +18,7 @@ from daemon.events.columns import NUMBER, Column
 from daemon.events.event_rules import LATEST_TS, EventLimits, as_text, is_name
 from daemon.events.rows import Labels, Predictions, Rows
 
+FEATURE_PREFIX: Final = "feature:"
 TIME: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
 """The one notation of times that is taken here."""
 TYPES: Final = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -65,17 +66,15 @@ class ArrowDecoder:
 
     def decode(self, values: Sequence[bytes]) -> tuple[Rows, int] | None:
         """The rows of ``values`` and the number of their events, or None where the usual way has to look at them."""
-        counts = [value.count(b"\n") + (not value.endswith(b"\n")) for value in values]
-        document = b"\n".join(value.removesuffix(b"\n") for value in values)
-        if max(map(len, values)) > self.limits.event_bytes or not (document.isascii() or _is_text(document)):
+        if max(map(len, values)) > self.limits.event_bytes or not all(map(_is_whole, values)):
+            return None
+        document = b"\n".join(values)
+        if not (document.isascii() or _is_text(document)):
             return None
         try:
             options = pj.ReadOptions(use_threads=False, block_size=len(document) + 1)
             table = pj.read_json(pa.BufferReader(document), options, self._options).combine_chunks()
-            # a document on several lines, or several on one, would be counted to another value
-            if table.num_rows != sum(counts) or not self._names_are_known(table):
-                return None
-            rows = self._rows(table)
+            rows = self._rows(table) if self._names_are_known(table) else None
         except pa.ArrowInvalid:
             return None
         return None if rows is None else (rows, table.num_rows)
@@ -133,12 +132,18 @@ class ArrowDecoder:
         versions = pc.unique(table["version"]).to_pylist()
         named = versions * len(ids) if len(versions) == 1 else table["version"].to_pylist()
         features = _features(table)
+        kept = {"id": table["id"], "ts": ts, **{name: table[name] for name in ("version", "prediction", "score")}}
+        names = [FEATURE_PREFIX + name for name in self._kinds]
+        kept |= dict(zip(names, features.flatten(), strict=True))
         carrying = None
         if features.null_count:
             carrying = np.flatnonzero(features.is_valid().to_numpy(zero_copy_only=False))
             features = features.drop_null()
         columns = self._columns(features) if len(features) else {}
-        return Predictions(order, ids, ts, named, [None] * len(ids), _plain(values), scores, None, columns, carrying)
+        nothing = [None] * len(ids)
+        return Predictions(
+            order, ids, ts, named, nothing, _plain(values), scores, None, columns, carrying, pa.table(kept)
+        )
 
     def _labels(self, table: pa.Table, order: NDArray[np.int64], ts: NDArray[np.float64]) -> Labels | None:
         values = table["label"]
@@ -172,6 +177,11 @@ def _plain(values: pa.ChunkedArray) -> list[Any]:
 
 def _finite(values: pa.ChunkedArray) -> bool:
     return values.type != pa.float64() or bool(np.isfinite(values.to_numpy()).all())
+
+
+def _is_whole(value: bytes) -> bool:
+    """Whether no document of this value can go on in the next."""
+    return value.startswith(b"{") and value.endswith((b"}", b"}\n"))
 
 
 def _is_text(document: bytes) -> bool:

@@ -30,6 +30,8 @@ class Predictions:
     score_classes: Sequence[dict[str, Any] | None] | None
     features: dict[str, Column]
     with_features: NDArray[np.int64] | None
+    table: Any = None
+    """The same for the archive, as an Arrow table, where that has decoded them."""
 
     def __len__(self) -> int:
         return len(self.ids)
