@@ -191,18 +191,14 @@ class Pipeline:
         taken = Taken(0, [])
         parts = list(chunks(batch))
         with no_collection():
-            # the first is decoded here, so that nobody waits for it
-            ahead = self._ahead.begin([[record.value for record in part.records] for _, part in parts[1:]])
-            for place, (first, part) in enumerate(parts):
-                decoded = ahead[place - 1].result() if place and ahead else None
+            ahead = self._ahead.each(self.monitors.get(self._alone), [part.records for _, part in parts])
+            for (first, part), decoded in zip(parts, ahead, strict=True):
                 if decoded is not None:
                     rows, events = decoded
                     self.take(self._alone, rows, part.records[-1].timestamp)
                     taken.events += events
                 else:
                     taken.events += self._take_part(part, first, taken.rejected)
-                if place and ahead:
-                    self._ahead.taken(decoded)
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
         if taken.rejected:

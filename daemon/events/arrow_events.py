@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from daemon.events.columns import NUMBER, Column
 from daemon.events.event_rules import LATEST_TS, EventLimits, as_text, is_name
 from daemon.events.rows import Labels, Predictions, Rows
+from daemon.transports.base import Record
 
 FEATURE_PREFIX: Final = "feature:"
 TIME: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"
@@ -64,8 +65,9 @@ class ArrowDecoder:
         fields += [("segment", pa.null())]
         self._options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="error")
 
-    def decode(self, values: Sequence[bytes]) -> tuple[Rows, int] | None:
-        """The rows of ``values`` and the number of their events, or None where the usual way has to look at them."""
+    def decode(self, records: Sequence[Record]) -> tuple[Rows, int] | None:
+        """The rows of ``records`` and the number of their events, or None where the usual way has to look at them."""
+        values = [record.value for record in records]
         if max(map(len, values)) > self.limits.event_bytes or not all(map(_is_whole, values)):
             return None
         document = b"\n".join(values)
@@ -74,7 +76,7 @@ class ArrowDecoder:
         try:
             options = pj.ReadOptions(use_threads=False, block_size=len(document) + 1)
             table = pj.read_json(pa.BufferReader(document), options, self._options).combine_chunks()
-            rows = self._rows(table) if self._names_are_known(table) else None
+            rows = self._rows(table, records) if self._names_are_known(table) else None
         except pa.ArrowInvalid:
             return None
         return None if rows is None else (rows, table.num_rows)
@@ -86,11 +88,11 @@ class ArrowDecoder:
             one is None or is_name(as_text(one), self.limits.text_chars) for one in versions
         )
 
-    def _rows(self, table: pa.Table) -> Rows | None:
+    def _rows(self, table: pa.Table, records: Sequence[Record]) -> Rows | None:
         types = set(pc.unique(table["type"]).to_pylist())
         if not types <= {"prediction", "label", None} or not self._texts_fit(table):
             return None
-        ts = self._times(table["ts"])
+        ts = self._times(table["ts"], records)
         if ts is None:
             return None
         is_label = pc.fill_null(pc.equal(table["type"], "label"), fill_value=False)
@@ -111,16 +113,24 @@ class ArrowDecoder:
         texts += [features.field(place) for place, kind in enumerate(self._kinds.values()) if kind != NUMBER]
         return all((pc.max(pc.utf8_length(one)).as_py() or 0) <= self.limits.text_chars for one in texts)
 
-    def _times(self, column: pa.ChunkedArray) -> NDArray[np.float64] | None:
-        if column.null_count:
-            return None
+    def _times(self, column: pa.ChunkedArray, records: Sequence[Record]) -> NDArray[np.float64] | None:
+        given = column.drop_null() if column.null_count else column
         if self._numeric_times:
-            ts = column.to_numpy()
-        elif pc.all(pc.match_substring_regex(column, TIME)).as_py():
-            ts = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() / 1e6
+            ts = given.to_numpy()
+        elif pc.all(pc.match_substring_regex(given, TIME), min_count=0).as_py():
+            ts = given.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() / 1e6
         else:
             return None
-        return ts if ts.min() >= 0.0 and ts.max() <= LATEST_TS else None
+        if len(ts) and (ts.min() < 0.0 or ts.max() > LATEST_TS):
+            return None
+        if not column.null_count:
+            return ts
+        # those without a time get that of their record
+        stamps = np.repeat([record.timestamp for record in records], [record.events for record in records])
+        if len(stamps) != len(column):
+            return None
+        stamps[column.is_valid().to_numpy()] = ts
+        return stamps
 
     def _predictions(self, table: pa.Table, order: NDArray[np.int64], ts: NDArray[np.float64]) -> Predictions | None:
         values, scores = table["prediction"], table["score"].to_numpy()
