@@ -225,7 +225,15 @@ class Daemon:
 
     def _make_stream(self) -> StreamService:
         limits = parts.fetch_limits(self.settings)
-        return build(self.transport, self.settings.topics, self.pipeline.offsets, self._process, limits=limits)
+        pipeline = self.pipeline
+        return build(
+            self.transport,
+            self.settings.topics,
+            pipeline.offsets,
+            self._process,
+            foresee=pipeline.foresee,
+            limits=limits,
+        )
 
     def _context(self) -> Context:
         settings = self.settings

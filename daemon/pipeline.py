@@ -24,9 +24,9 @@ from daemon import checkpoint
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot, Stored
 from daemon.checkpoint_writer import CheckpointWriter
-from daemon.events.ahead import Ahead
+from daemon.events.ahead import LARGE_BATCH, Ahead
 from daemon.events.event import EventDecoder, EventLimits, Rejected
-from daemon.events.intake import Intake, chunks
+from daemon.events.intake import Intake
 from daemon.events.rows import Rows
 from daemon.monitoring.monitor import Monitor
 from daemon.stores.engine import Store
@@ -36,10 +36,6 @@ log = structlog.get_logger(__name__)
 
 MOST_HELD: Final = 100_000
 """Events that may be in memory only, while the store is slow to take the ones before them."""
-
-
-LARGE_BATCH: Final = 1 << 17
-"""Bytes of events that take longer than a thread takes to start."""
 
 
 class Respond(Protocol):
@@ -140,6 +136,10 @@ class Pipeline:
 
     # --- the stream
 
+    def foresee(self, batch: Batch) -> None:
+        """Hear of a batch that is to come, and begin to decode it while the ones before it are worked on."""
+        self._ahead.begin(batch)
+
     async def process(self, batch: Batch) -> None:
         """Take in a batch, and begin a checkpoint where one is due. Raises Fenced where another worker took over."""
         async with self._lock:
@@ -189,10 +189,8 @@ class Pipeline:
         """Take in what is new of a batch, without a checkpoint."""
         batch = batch.since(self._positions.get(batch.target, 0))
         taken = Taken(0, [])
-        parts = list(chunks(batch))
         with no_collection():
-            ahead = self._ahead.each(self.monitors.get(self._alone), [part.records for _, part in parts])
-            for (first, part), decoded in zip(parts, ahead, strict=True):
+            for first, part, decoded in self._ahead.parts(self.monitors.get(self._alone), batch):
                 if decoded is not None:
                     rows, events = decoded
                     self.take(self._alone, rows, part.records[-1].timestamp)

@@ -60,6 +60,7 @@ def build(
     offsets: Callable[[], Awaitable[Mapping[TopicPartition, int]]],
     process: Callable[[Batch], Awaitable[None]],
     *,
+    foresee: Callable[[Batch], None] = lambda _: None,
     limits: FetchLimits | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> StreamService:
@@ -68,9 +69,11 @@ def build(
     `offsets` answers the store's next offset of each partition, at every assignment; a partition that it leaves out
     is read from its start. `process` is given one batch at a time, never an empty one, and must have stored the
     outcome and the batch's `next_offset` when it returns. It has to deal with bad events by itself: what it raises
-    stops the service.
+    stops the service. `foresee` is told of each batch as it is fetched, while others may be before it; the batch may
+    yet come in part, or not at all.
     """
-    return StreamService(transport, topics, offsets, process, limits=limits or FetchLimits(), clock=clock)
+    limits = limits or FetchLimits()
+    return StreamService(transport, topics, offsets, process, foresee=foresee, limits=limits, clock=clock)
 
 
 class StreamService:
@@ -83,6 +86,7 @@ class StreamService:
         offsets: Callable[[], Awaitable[Mapping[TopicPartition, int]]],
         process: Callable[[Batch], Awaitable[None]],
         *,
+        foresee: Callable[[Batch], None],
         limits: FetchLimits,
         clock: Callable[[], float],
     ) -> None:
@@ -99,7 +103,14 @@ class StreamService:
         self._ended = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._feed = Feed(
-            transport, limits, InFlight(limits.ahead), offsets, asyncio.Lock(), sought=self._sought, idle=self._idle
+            transport,
+            limits,
+            InFlight(limits.ahead),
+            offsets,
+            asyncio.Lock(),
+            sought=self._sought,
+            fetched=foresee,
+            idle=self._idle,
         )
         self._app = self._make_app()
 

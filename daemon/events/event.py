@@ -55,7 +55,7 @@ class Decoded:
     ends: list[int]
     rejected: list[Rejected] = field(default_factory=list)
     lines: dict[int, list[int]] = field(default_factory=dict)
-    numeric_times: bool = False  # as far as the first event tells
+    numeric_times: bool = True  # as far as the first one tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class EventDecoder:
         except UNREADABLE:
             return None
         fields = fields_of(events, times_of(events), None if known is None else known.features)
-        numeric = bool(events) and isinstance(events[0].ts, float)
+        numeric = next((isinstance(one.ts, float) for one in events if one.ts is not None), True)
         return Decoded(fields, ends, numeric_times=numeric) if self._sound(fields) else None
 
     def _events(self, value: bytes, known: Known | None = None) -> list[Event]:

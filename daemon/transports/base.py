@@ -115,6 +115,8 @@ class Feed:
     turn: asyncio.Lock
     # called with the offsets sought at each assignment, where fetching begins, or begins again
     sought: Callable[[Mapping[TopicPartition, int]], None]
+    # called with each batch that was fetched, before its turn has come
+    fetched: Callable[[Batch], None]
     # called about every second in which there was nothing to fetch
     idle: Callable[[], None]
 

@@ -122,6 +122,7 @@ class Consumer(BaseConsumer):
         del self._positions[tp]
         self._positions[tp] = batch.next_offset
         self._feed.in_flight.add(batch)
+        self._feed.fetched(batch)
         caught_up = batch.next_offset == self._log.end_offset(*tp)
         self._not_before = self.loop.time() + (limits.linger if caught_up else 0.0)
         return {tp: [batch]}
