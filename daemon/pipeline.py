@@ -24,9 +24,9 @@ from daemon import checkpoint
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot, Stored
 from daemon.checkpoint_writer import CheckpointWriter
-from daemon.events.ahead import LARGE_BATCH, Ahead
+from daemon.events.ahead import Ahead
 from daemon.events.event import EventDecoder, EventLimits, Rejected
-from daemon.events.intake import Intake
+from daemon.events.intake import Intake, chunks
 from daemon.events.rows import Rows
 from daemon.monitoring.monitor import Monitor
 from daemon.stores.engine import Store
@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 MOST_HELD: Final = 100_000
 """Events that may be in memory only, while the store is slow to take the ones before them."""
+
+LARGE_BATCH: Final = 1 << 17
+"""Bytes of events that take longer than a thread takes to start."""
 
 
 class Respond(Protocol):
@@ -146,9 +149,7 @@ class Pipeline:
             if batch.target in self._lost:
                 raise Fenced(f"{batch.target.topic}/{batch.target.partition} is another worker's: begin again")
             await self._take_aside(batch)
-            due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
-            if due and (self._writer.idle or self._held >= MOST_HELD):
-                await self._begin_checkpoint()
+            await self._begin_if_due()
 
     async def _take_aside(self, batch: Batch) -> None:
         """Take a large batch in a thread, so that the event loop goes on meanwhile."""
@@ -181,7 +182,8 @@ class Pipeline:
         while True:
             await self._sleep(self._checkpoint_seconds)
             try:
-                await self.flush()
+                async with self._lock:
+                    await self._begin_if_due()
             except Fenced as fenced:
                 log.warning("another worker took over", detail=str(fenced))
 
@@ -190,12 +192,12 @@ class Pipeline:
         batch = batch.since(self._positions.get(batch.target, 0))
         taken = Taken(0, [])
         with no_collection():
-            for first, part, decoded in self._ahead.parts(self.monitors.get(self._alone), batch):
-                if decoded is not None:
-                    rows, events = decoded
-                    self.take(self._alone, rows, part.records[-1].timestamp)
-                    taken.events += events
-                else:
+            decoded = self._ahead.decoded(self.monitors.get(self._alone), batch)
+            if decoded is not None:
+                rows, taken.events = decoded
+                self.take(self._alone, rows, batch.records[-1].timestamp)
+            else:
+                for first, part in chunks(batch):
                     taken.events += self._take_part(part, first, taken.rejected)
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
@@ -255,6 +257,12 @@ class Pipeline:
         self._rejected[model] += 1
 
     # --- the checkpoint
+
+    async def _begin_if_due(self) -> None:
+        """Begin a checkpoint if it is time, and leave the last one the time that it takes while memory allows it."""
+        due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
+        if due and (self._writer.idle or self._held >= MOST_HELD):
+            await self._begin_checkpoint()
 
     async def _begin_checkpoint(self) -> None:
         """Once the last one is written, write what has come since: in the background."""

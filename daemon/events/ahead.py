@@ -1,13 +1,10 @@
 """Decodes batches in threads of their own, while what comes before them is worked on."""
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.events.event_rules import EventLimits
-from daemon.events.intake import chunks
 from daemon.events.rows import Rows
 from daemon.transports.base import Batch
 
@@ -15,10 +12,10 @@ if TYPE_CHECKING:
     from daemon.events.arrow_events import ArrowDecoder
     from daemon.monitoring.monitor import Monitor
 
-LARGE_BATCH: Final = 1 << 17
-"""Bytes of events that take longer than a thread takes to start."""
+LARGE_BATCH: Final = 1 << 18
+"""Bytes of events for which it is worth the while."""
 LONGEST_PAUSE: Final = 1_024
-"""Parts that are decoded the usual way, at most, after others could only be decoded so."""
+"""Parts of batches that are decoded the usual way, at most, after a batch could only be decoded so."""
 THREADS: Final = 2
 """One keeps up with about half of what one that joins, counts and judges can take."""
 
@@ -27,18 +24,6 @@ MOST_BEGUN: Final = 4
 
 Decoded = tuple[Rows, int]
 """Rows, and the number of their events."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Begun:
-    batch: Batch
-    decoder: "ArrowDecoder"
-    parts: list[tuple[int, Batch]]
-    futures: "list[Future[Decoded | None]]"
-
-    def cancel(self) -> None:
-        for future in self.futures:
-            future.cancel()
 
 
 class Ahead:
@@ -55,7 +40,7 @@ class Ahead:
         self._pause = 0
         self._paused = 0
         self._threads: ThreadPoolExecutor | None = None
-        self._begun: list[_Begun] = []
+        self._begun: list[tuple[Batch, ArrowDecoder, Future[Decoded | None]]] = []
         self._lock = Lock()  # batches are foreseen in one thread and worked on in another
 
     def learn(self, monitor: "Monitor", rows: Rows, *, numeric_times: bool) -> None:
@@ -78,50 +63,30 @@ class Ahead:
         self._decoder = self._made_for = None
 
     def begin(self, batch: Batch) -> None:
-        """Begin to decode a batch that is to come, as far as that is possible."""
+        """Begin to decode a batch that is to come, if it is large and there is something to go by."""
         decoder = self._decoder
         if decoder is None or sum(len(record.value) for record in batch.records) < LARGE_BATCH:
             return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, "decode")
-        parts = list(chunks(batch))
-        futures = [self._threads.submit(decoder.decode, part.records) for _, part in parts]
+        begun = (batch, decoder, self._threads.submit(decoder.decode, batch.records))
         with self._lock:
-            self._begun.append(_Begun(batch, decoder, parts, futures))
-            dropped = self._begun[:-MOST_BEGUN]
-            del self._begun[:-MOST_BEGUN]
-        for one in dropped:
-            one.cancel()
+            self._begun = [*self._begun, begun][-MOST_BEGUN:]
 
-    def parts(self, monitor: "Monitor | None", batch: Batch) -> Iterator[tuple[int, Batch, Decoded | None]]:
-        """The parts of a batch, each with the place of its first record and what was decoded of it.
-
-        That is None where the part has to be decoded the usual way, and taken in before the next is asked for.
-        """
-        begun = self._take(batch)
-        if begun is None:
-            self.begin(batch)
-            begun = self._take(batch)
-        if begun is None:
-            yield from ((first, part, None) for first, part in chunks(batch))
-            return
-        try:
-            usable = self._is_usable(begun.decoder, monitor)
-            for (first, part), future in zip(begun.parts, begun.futures, strict=True):
-                decoded = future.result() if usable else None
-                if usable:
-                    self._hear(decoded)
-                    usable = decoded is not None  # else what follows may have to be seen in another light
-                yield first, part, decoded
-        finally:
-            begun.cancel()
-
-    def _take(self, batch: Batch) -> _Begun | None:
+    def decoded(self, monitor: "Monitor | None", batch: Batch) -> Decoded | None:
+        """What was decoded of a batch whose turn it is; None where that has to be done the usual way."""
         with self._lock:
-            found = next((one for one in self._begun if one.batch is batch), None)
-            if found is not None:
-                self._begun.remove(found)
-            return found
+            found = next((one for one in self._begun if one[0] is batch), None)
+            self._begun = [one for one in self._begun if one is not found]
+        if found is None:
+            return None
+        _, decoder, future = found
+        if not self._is_usable(decoder, monitor):
+            future.cancel()
+            return None
+        decoded = future.result()
+        self._hear(decoded)
+        return decoded
 
     def _is_usable(self, decoder: "ArrowDecoder", monitor: "Monitor | None") -> bool:
         if monitor is None or decoder is not self._decoder:

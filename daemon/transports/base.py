@@ -90,7 +90,7 @@ class FetchLimits:
     records: int = 5000
     size: int = 4 << 20  # bytes
     linger: float = 0.05
-    ahead: int = 2  # batches that are read and not yet processed, over all partitions
+    ahead: int = 3  # batches that are read and not yet processed, over all partitions
 
 
 @dataclass(frozen=True, slots=True)
