@@ -29,7 +29,7 @@ MEMORY_EVENTS = (1_000_000, 5_000_000)
 def main() -> None:
     """Print events a second of each, and ours as ratios."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--predictions", type=int, default=300_000)
+    parser.add_argument("--predictions", type=int, default=1_000_000)
     parser.add_argument("--memory", action="store_true", help="resident memory after 1 and after 5 million events")
     chosen = parser.parse_args()
     if chosen.memory:
@@ -62,7 +62,7 @@ def of_driftd(lines: list[bytes]) -> float:
             found = running.get("/v1/status")["models"]
             if found and sum(found[0]["events"].values()) >= wanted:
                 break
-            time.sleep(0.02)
+            time.sleep(0.1)
         seconds = time.perf_counter() - began
         running.stop()
     return wanted / seconds

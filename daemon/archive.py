@@ -23,6 +23,8 @@ from daemon.stores import tables
 from daemon.stores.engine import Store
 
 DEFAULT_FILE_ROWS: Final = 50_000
+LARGE_CHECKPOINT_ROWS: Final = 20_000
+"""So many rows of one kind in one checkpoint become a file at once: to write them twice would cost more."""
 LONGEST_FOLDER: Final = 100
 """Characters of a model's name, as part of a path; file systems take about twice as many."""
 
@@ -56,7 +58,7 @@ class Archive:
         for one in monitors:
             for kind, table, span in tables_of(one.row["task"], one.findings, received):
                 row = {"model": one.model, "kind": kind, "rows": table.num_rows, **span}
-                if table.num_rows >= self.file_rows:
+                if table.num_rows >= min(self.file_rows, LARGE_CHECKPOINT_ROWS):
                     blocks.append(Block(tables.archive_files, row | self._file(one.model, kind, [table])))
                 else:
                     blocks.append(Block(tables.archive_chunks, row | {"data": ipc(table)}))
