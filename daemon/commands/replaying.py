@@ -50,6 +50,7 @@ def replay(
     Prints what would have been raised. Sends no alert, trains and deploys nothing.
     """
     from daemon.events.tabular import CannotRead, Layout
+    from daemon.matrix_threads import one_thread_for_matrices
     from daemon.replay import Replay, Source
 
     environment = dict(os.environ)
@@ -72,6 +73,7 @@ def replay(
         run = Replay(
             found, source, progress=progress.update if progress is not None else None, scored=scores is not None
         )
+        one_thread_for_matrices()
         try:
             asyncio.run(_tell(run, as_json=as_json))
         except CannotRead as error:

@@ -20,6 +20,7 @@ def run() -> None:
     from daemon.app import serve
     from daemon.guard import ForeignPackage, check_packages
     from daemon.logs import configure
+    from daemon.matrix_threads import one_thread_for_matrices
 
     found = settings()
     try:
@@ -27,6 +28,7 @@ def run() -> None:
     except ForeignPackage as error:
         raise Failure(str(error), os.EX_CONFIG) from None
     configure(found.log_level, found.log_format, found.secrets())
+    one_thread_for_matrices()
     code = asyncio.run(serve(found))
     if code:
         raise click.exceptions.Exit(code)

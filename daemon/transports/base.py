@@ -88,7 +88,7 @@ class FetchLimits:
     """
 
     records: int = 5000
-    size: int = 4 << 20  # bytes
+    size: int = 1 << 23  # bytes
     linger: float = 0.05
     ahead: int = 3  # batches that are read and not yet processed, over all partitions
 
