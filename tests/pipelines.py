@@ -284,8 +284,8 @@ def described(monitor: Monitor) -> dict[str, Any]:
 
 
 def records(values: Sequence[bytes], first: int = 0, at: float = START) -> list[Record]:
-    """Values as records of the log."""
-    return [Record(first + place, at, None, value, 1) for place, value in enumerate(values)]
+    """Values as records of the log, four a second."""
+    return [Record(offset, at + offset / 4, None, value, 1) for offset, value in enumerate(values, first)]
 
 
 def batches(values: Sequence[bytes], sizes: Sequence[int] = (), first: int = 0) -> list[Batch]:

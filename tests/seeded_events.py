@@ -110,6 +110,7 @@ def ordinary(seed: int, count: int) -> list[bytes]:
     rng = Random(seed)
     few, odd = rng.choice([5, 30, 60]), rng.choice([0.0, 0.0, 0.01])
     classes: list[Any] = rng.choice([[0, 1], ["a", "b"], [0.5, 1.25, 3.0, 7.5], [True, False]])
+    untimed = rng.choice([0.0, 0.3, 1.0])
     lines = []
     for number in range(count):
         if rng.random() < odd:
@@ -118,8 +119,9 @@ def ordinary(seed: int, count: int) -> list[bytes]:
         event: dict[str, Any] = {
             "model": "loans",
             "id": f"p{rng.randrange(number // 2, number // 2 + few)}",
-            "ts": f"2026-11-20T12:00:{number % 60:02d}Z",
         }
+        if rng.random() >= untimed:
+            event["ts"] = f"2026-11-20T12:00:{number % 60:02d}Z"
         if rng.random() < 0.6:
             features = {"age": rng.choice([1, 2.5, None, -3e10]), "state": rng.choice(["MA", "NY\u00e9", 'C"A', None])}
             if rng.random() < odd:

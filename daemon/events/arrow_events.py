@@ -115,6 +115,7 @@ class ArrowDecoder:
 
     def _times(self, column: pa.ChunkedArray, records: Sequence[Record]) -> NDArray[np.float64] | None:
         given = column.drop_null() if column.null_count else column
+        ts: NDArray[np.float64]
         if self._numeric_times:
             ts = given.to_numpy()
         elif pc.all(pc.match_substring_regex(given, TIME), min_count=0).as_py():
@@ -126,7 +127,8 @@ class ArrowDecoder:
         if not column.null_count:
             return ts
         # those without a time get that of their record
-        stamps = np.repeat([record.timestamp for record in records], [record.events for record in records])
+        arrived = np.array([record.timestamp for record in records], dtype=np.float64)
+        stamps = arrived.repeat([record.events for record in records])
         if len(stamps) != len(column):
             return None
         stamps[column.is_valid().to_numpy()] = ts

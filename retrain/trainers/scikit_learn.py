@@ -35,7 +35,7 @@ class ScikitLearnTrainer:
 
     def train(self, job: Job, training: pa.Table, evaluation: pa.Table, output: Path, progress: Progress) -> Candidate:
         """See ``Trainer``."""
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         # on small data more threads than free cores wait for each other most of the time
         with threadpool_limits(job.limits.threads):

@@ -16,7 +16,8 @@ from pipelines import START, TARGET, World, batch, batches, small
 from seeded_events import anything, label, line, ordinary, prediction, traffic
 from sqlalchemy import select
 
-from daemon.events import dead_letters, intake
+from daemon.events import ahead as decoding_ahead
+from daemon.events import dead_letters
 from daemon.events.ahead import Ahead
 from daemon.events.event import EventLimits, check
 from daemon.monitoring.monitor import MonitorOptions
@@ -24,6 +25,7 @@ from daemon.pipeline import Taken
 from daemon.stores import tables
 from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
+from detectors.columns import Stream
 
 cuts = st.lists(st.integers(1, 60), max_size=30)
 
@@ -44,13 +46,21 @@ async def world(tmp_path: Path, empty: Path) -> AsyncIterator[World]:
 
 
 async def run(
-    folder: Path, empty: Path, log: Sequence[bytes], sizes: Sequence[int], due: Sequence[bool]
+    folder: Path, empty: Path, log: Sequence[bytes], sizes: Sequence[int], due: Sequence[bool], foreseen: int = 0
 ) -> dict[str, Any]:
-    """What comes of a log that is cut into batches of these sizes, with a checkpoint begun after those that are due."""
+    """What comes of a log that is cut into batches of these sizes, with a checkpoint begun after those that are due.
+
+    Of each batch the pipeline hears when it takes the one that is ``foreseen`` places before it.
+    """
     world = World.made(folder, empty, options=small())
     pipeline = await world.start()
+    cut = list(batches(log, sizes))
+    heard = 0
     try:
-        for number, one in enumerate(batches(log, sizes)):
+        for number, one in enumerate(cut):
+            while foreseen and heard <= min(number + foreseen, len(cut) - 1):
+                pipeline.foresee(cut[heard])
+                heard += 1
             world.now += 10 if number < len(due) and due[number] else 0
             await pipeline.process(one)
         await pipeline.flush()
@@ -71,15 +81,15 @@ def test_how_a_log_is_cut_into_batches_and_checkpoints_changes_nothing(
         assert cut[part] == outcome, part
 
 
-@given(seed=st.integers(0, 10**9), count=st.integers(1, 300), sizes=cuts)
+@given(seed=st.integers(0, 10**9), count=st.integers(1, 300), sizes=cuts, foreseen=st.integers(1, 6))
 def test_what_is_decoded_ahead_is_what_would_have_been_decoded(
-    empty: Path, seed: int, count: int, sizes: list[int]
+    empty: Path, seed: int, count: int, sizes: list[int], foreseen: int
 ) -> None:
     log = ordinary(seed, count)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        whole = asyncio.run(run(Path(folder) / "whole", empty, log, [], []))
-        patch.setattr(intake, "AT_ONCE", 900)  # bytes: a few events
-        ahead = asyncio.run(run(Path(folder) / "ahead", empty, log, sizes, []))
+        whole = asyncio.run(run(Path(folder) / "whole", empty, log, sizes, []))
+        patch.setattr(decoding_ahead, "LARGE_BATCH", 0)
+        ahead = asyncio.run(run(Path(folder) / "ahead", empty, log, sizes, [], foreseen))
     for part, outcome in whole.items():
         assert ahead[part] == outcome, part
 
@@ -87,18 +97,48 @@ def test_what_is_decoded_ahead_is_what_would_have_been_decoded(
 async def test_large_batches_of_ordinary_events_are_decoded_ahead(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "AT_ONCE", 5_000)
-    heard: list[bool] = []
-    taken = Ahead.taken
-    monkeypatch.setattr(
-        Ahead, "taken", lambda self, decoded: (heard.append(decoded is not None), taken(self, decoded))[1]
-    )
+    monkeypatch.setattr(decoding_ahead, "LARGE_BATCH", 10_000)
+    found: list[bool] = []
+    decoded = Ahead.decoded
+
+    def watched(self: Ahead, monitor: Any, batch: Any) -> Any:
+        rows = decoded(self, monitor, batch)
+        found.append(rows is not None)
+        return rows
+
+    monkeypatch.setattr(Ahead, "decoded", watched)
     pipeline = await world.start()
-    for one in batches(traffic(400), [300, 300]):
+    log = traffic(900)
+    for one in batches(log, [300, 300, 20, 300, 300]):
+        pipeline.foresee(one)
         await pipeline.process(one)
     await pipeline.flush()
-    assert heard
-    assert all(heard)
+    # how the events are written is learned from the first, and the third is too small
+    assert found == [False, True, False, True, True, True]
+    assert (await world.counters())["loans", "prediction"] == 900
+
+
+@pytest.mark.parametrize("reference_stays", [True, False])
+async def test_what_was_decoded_in_another_light_is_decoded_again(
+    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, *, reference_stays: bool
+) -> None:
+    monkeypatch.setattr(decoding_ahead, "LARGE_BATCH", 0)
+    outcomes = []
+    for foresee in (True, False):
+        world = World.made(tmp_path / str(foresee), empty, options=small())
+        pipeline = await world.start()
+        first, *others = batches(traffic(300), [200, 200])
+        await pipeline.process(first)
+        for one in others if foresee else ():
+            pipeline.foresee(one)
+        references = {} if reference_stays else dict.fromkeys(Stream)
+        await pipeline.change("loans", lambda monitor, known=references: monitor.adopt("2", known))
+        for one in others:
+            await pipeline.process(one)
+        await pipeline.flush()
+        outcomes.append(await world.outcome())
+        await world.close()
+    assert outcomes[0] == outcomes[1]
 
 
 async def test_every_kind_of_event_is_counted_exactly(world: World) -> None:
