@@ -15,6 +15,7 @@ from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
 from daemon.lifecycle.policy import BROKEN, Action, Facts, Trigger, decide
 from daemon.monitoring import references
+from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
 from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.monitoring.scores import RowScores
 from daemon.pipeline import Pipeline
@@ -53,20 +54,32 @@ class Result:
 
 
 class Replay:
-    """One run over history. ``alarms`` gives what is raised, in order; ``result`` and ``scores`` grow meanwhile."""
+    """One run over history.
+
+    ``alarms`` gives what is raised, in order; ``result`` grows meanwhile, and so do ``scores`` and ``estimates`` where
+    they are asked for (of tables: files of events have none).
+    """
 
     def __init__(
-        self, settings: Settings, source: Source, *, progress: Callable[[int], None] | None = None, scored: bool = False
+        self,
+        settings: Settings,
+        source: Source,
+        *,
+        progress: Callable[[int], None] | None = None,
+        scored: bool = False,
+        estimated: bool = False,
     ) -> None:
         self._settings = settings
         self._source = source
         self._progress = progress or (lambda _rows: None)
         self._raised: list[tuple[str, Verdict]] = []
         self._scorer = RowScores() if scored else None
+        self._estimator = self._make_estimator() if estimated else None
         self._policy = _Policy(settings)
         self._lines = 0
         self.result = Result()
         self.scores: list[Any] = []  # float64 arrays, one for each piece
+        self.estimates: list[ChunkEstimate] = []
 
     async def alarms(self) -> AsyncIterator[dict[str, Any]]:
         """Raise what is raised. Raises CannotRead for a file that is not what it should be."""
@@ -101,6 +114,8 @@ class Replay:
                             if not verdict.recovered:
                                 yield as_json(model, verdict)
                         self._raised = []
+                if self._estimator is not None:
+                    self.estimates += self._estimator.end()
             finally:
                 await store.close()
         self.result.seconds = time.perf_counter() - started
@@ -113,6 +128,17 @@ class Replay:
         assert source.reference is not None  # noqa: S101 (the caller has looked)
         task, learned = references.read(source.reference, source.layout, None, chosen.reference_bins)
         await pipeline.change(source.model, lambda monitor: references.give(monitor, task, learned))
+        if self._estimator is not None:
+            labelled = [
+                piece for piece in TableReader(source.layout).read(source.reference) if piece.labels is not None
+            ]
+            if labelled:  # else it learns from the first rows
+                self._estimator.learn(labelled)
+
+    def _make_estimator(self) -> ChunkEstimates:
+        chosen = self._settings.model(self._source.model)
+        task = make_monitor(self._source.model, chosen).task
+        return ChunkEstimates(task, chosen.reference_rows, self._source.label_delay, chosen.min_loss)
 
     def _table(self, pipeline: Pipeline) -> Callable[[Path], "Any"]:
         source = self._source
@@ -131,6 +157,8 @@ class Replay:
                 elif in_order is not None:
                     labels = in_order[piece.first : piece.first + len(piece)]
                 self._score(pipeline, piece)
+                if self._estimator is not None:
+                    self.estimates += self._estimator.take(piece, labels)
                 pipeline.take(source.model, waiting.rows_of(piece, labels), float(piece.predictions.ts[-1]))
                 yield len(piece)
 

@@ -24,6 +24,12 @@ from daemon.settings import SettingsError, load
 @click.option("--label-delay", type=click.IntRange(min=0), default=0, help="Rows after which a label comes.")
 @click.option("--set", "changes", metavar="NAME=VALUE", multiple=True, help="A setting, such as MIN_EFFECT=0.2.")
 @click.option("--scores", type=click.Path(path_type=Path), help="Write row,score: higher is stranger.")
+@click.option(
+    "--estimates",
+    type=click.Path(path_type=Path),
+    help="Write accuracy (or mean absolute error) as estimated without labels, with a 95 % interval, for every 5,000"
+    " rows. It learns from the labels of the reference.",
+)
 @as_json_option
 @command
 def replay(
@@ -42,6 +48,7 @@ def replay(
     label_delay: int,
     changes: tuple[str, ...],
     scores: Path | None,
+    estimates: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -49,10 +56,13 @@ def replay(
 
     Prints what would have been raised. Sends no alert, trains and deploys nothing.
     """
-    from daemon.events.tabular import CannotRead, Layout
+    from daemon.events.tabular import CannotRead, Layout, is_table
     from daemon.matrix_threads import one_thread_for_matrices
     from daemon.replay import Replay, Source
 
+    for file in files:
+        if (scores is not None or estimates is not None) and not is_table(file):
+            raise Failure(f"{file}: --scores and --estimates take CSV, CSV.gz or Parquet", os.EX_USAGE)
     environment = dict(os.environ)
     for change in changes:
         name, equals, value = change.partition("=")
@@ -71,7 +81,11 @@ def replay(
     bar = click.progressbar(length=sum(_size(path) for path in files), label="replaying") if shown else nullcontext()
     with bar as progress:
         run = Replay(
-            found, source, progress=progress.update if progress is not None else None, scored=scores is not None
+            found,
+            source,
+            progress=progress.update if progress is not None else None,
+            scored=scores is not None,
+            estimated=estimates is not None,
         )
         one_thread_for_matrices()
         try:
@@ -80,6 +94,8 @@ def replay(
             raise Failure(str(error), os.EX_DATAERR) from None
     if scores is not None:
         _write_scores(scores, run.scores)
+    if estimates is not None:
+        _write_estimates(estimates, run.estimates)
     _conclude(run.result, as_json=as_json)
 
 
@@ -125,3 +141,13 @@ def _write_scores(path: Path, scores: list[Any]) -> None:
     with path.open("w") as file:
         file.write("row,score\n")
         file.writelines(f"{row},{value:.9g}\n" for row, value in enumerate(values.tolist()))
+
+
+def _write_estimates(path: Path, estimates: list[Any]) -> None:
+    with path.open("w") as file:
+        file.write("first_row,last_row,metric,estimate,low,high,real,wrong_since\n")
+        for one in estimates:
+            real = "" if one.real is None else f"{one.real:.6g}"
+            wrong = "" if one.wrong_since is None else one.wrong_since
+            figures = f"{one.estimate:.6g},{one.low:.6g},{one.high:.6g}"
+            file.write(f"{one.first_row},{one.last_row},{one.metric},{figures},{real},{wrong}\n")

@@ -1,6 +1,8 @@
 """History through the daemon's own pipeline: what is raised, when, and what the policy would have asked for."""
 
+import csv
 import json
+import os
 import random
 from pathlib import Path
 
@@ -83,3 +85,70 @@ def test_what_cannot_be_read_is_said_in_one_line(history: Path, arguments: list[
     assert result.exit_code in (65, 78)
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    """A model that is bad at one kind of case, of which there are more from row 8,000 on; at 12,000 labels flip."""
+    values = random.Random(5)
+    lines = []
+    for row in range(16_000):
+        hard = values.random() < (0.7 if row >= 8_000 else 0.2)
+        wrong = values.random() < (0.45 if hard else 0.05)
+        prediction = values.randrange(2)
+        flipped = row >= 12_000 and values.random() < 0.5
+        lines.append(f"{'hard' if hard else 'easy'},{prediction},{prediction ^ wrong ^ flipped}")
+    (tmp_path / "scored.csv").write_text("\n".join(["kind,prediction,label", *lines]) + "\n")
+    return tmp_path
+
+
+def estimates(file: Path, *arguments: str) -> list[dict[str, str]]:
+    written = file.with_name("estimates.csv")
+    replayed(str(file), "--estimates", str(written), *arguments)
+    with written.open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_estimates_need_no_label_and_say_when_labels_prove_them_wrong(scored: Path) -> None:
+    chunks = estimates(scored / "scored.csv", "--reference-rows", "4000")
+    assert [(one["first_row"], one["last_row"]) for one in chunks] == [
+        ("4000", "8999"),
+        ("9000", "13999"),
+        ("14000", "15999"),
+    ]
+    assert {one["metric"] for one in chunks} == {"accuracy"}
+    first, second, third = ({name: float(one[name]) for name in ("low", "high", "real")} for one in chunks)
+    assert first["low"] <= first["real"] <= first["high"]
+    assert third["real"] < third["low"]  # no feature tells that labels have flipped
+    assert second["high"] < first["low"]  # but that there are more hard cases was seen
+    assert [bool(one["wrong_since"]) for one in chunks] == [False, True, True]
+    assert 12_000 <= int(chunks[1]["wrong_since"]) <= 13_999
+
+
+def test_estimates_learn_from_the_reference_that_is_given(scored: Path) -> None:
+    rows = (scored / "scored.csv").read_text().splitlines()
+    (scored / "reference.csv").write_text("\n".join(rows[:4_001]) + "\n")
+    (scored / "live.csv").write_text("\n".join([rows[0].removesuffix(",label"), *(row[:-2] for row in rows[4_001:])]))
+    chunks = estimates(scored / "live.csv", "--reference", str(scored / "reference.csv"))
+    assert [(one["first_row"], one["last_row"]) for one in chunks] == [
+        ("0", "4999"),
+        ("5000", "9999"),
+        ("10000", "11999"),
+    ]
+    assert all(one["real"] == "" and one["wrong_since"] == "" for one in chunks)
+
+
+def test_labels_that_come_late_teach_late_and_judge_late(scored: Path) -> None:
+    chunks = estimates(scored / "scored.csv", "--reference-rows", "4000", "--label-delay", "1000")
+    assert chunks[0]["first_row"] == "5000"
+    at_once = estimates(scored / "scored.csv", "--reference-rows", "4000")
+    wrong = [next(int(one["wrong_since"]) for one in some if one["wrong_since"]) for some in (at_once, chunks)]
+    assert wrong[0] < wrong[1]
+
+
+def test_estimates_of_anything_but_tables_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "events.ndjson").write_text("")
+    arguments = ["replay", str(tmp_path / "events.ndjson"), "--estimates", str(tmp_path / "out.csv")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == os.EX_USAGE
+    assert "CSV" in result.stderr
