@@ -1,7 +1,7 @@
 """History through the same pipeline: what would have been raised, and when."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
-from daemon.lifecycle.policy import BROKEN, Action, Facts, Trigger, decide
+from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since
+from daemon.lifecycle.policy import Action, Facts, Trigger, decide
 from daemon.monitoring import references
 from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
 from daemon.monitoring.monitors import make_monitor, rules_of
@@ -53,11 +54,40 @@ class Result:
     decisions: int = 0
 
 
+class LabelledTables:
+    """Reads tables of history with the labels of their rows, which may be in a file of their own."""
+
+    def __init__(self, source: Source) -> None:
+        layout, self._by_id, self._in_order = source.layout, None, None
+        if source.labels is not None:
+            self._by_id, self._in_order = labels_of(source.labels, layout)
+            layout = replace(layout, label=None)
+        self._reader = TableReader(layout)
+        self.share = 0.0
+        """Of its file, what the latest piece is."""
+
+    def read(self, path: Path) -> Iterator[tuple[Table, list[Any] | None]]:
+        """The pieces of a file and their labels, None for none at all. Raises CannotRead."""
+        for piece in self._reader.read(path):
+            labels = piece.labels
+            if self._by_id is not None:
+                labels = [self._by_id.get(str(one)) for one in piece.predictions.ids]
+            elif self._in_order is not None:
+                labels = self._in_order[piece.first : piece.first + len(piece)]
+            self.share = len(piece) / self._reader.file_rows
+            yield piece, labels
+
+    @property
+    def timed(self) -> bool:
+        """Whether rows have times of their own, as far as was read."""
+        return self._reader.found is not None and self._reader.found.time is not None
+
+
 class Replay:
     """One run over history.
 
     ``alarms`` gives what is raised, in order; ``result`` grows meanwhile, and so do ``scores`` and ``estimates`` where
-    they are asked for (of tables: files of events have none).
+    they are asked for (of tables: files of events have none). ``progress`` is told of the bytes that are done.
     """
 
     def __init__(
@@ -71,7 +101,7 @@ class Replay:
     ) -> None:
         self._settings = settings
         self._source = source
-        self._progress = progress or (lambda _rows: None)
+        self._progress = progress or (lambda _bytes: None)
         self._raised: list[tuple[str, Verdict]] = []
         self._scorer = RowScores() if scored else None
         self._estimator = self._make_estimator() if estimated else None
@@ -102,11 +132,11 @@ class Replay:
                     await self._give_reference(pipeline)
                 table, events = self._table(pipeline), self._events(pipeline)
                 for path in self._source.files:
-                    for rows in (table if is_table(path) else events)(path):
+                    for rows, size in (table if is_table(path) else events)(path):
                         await pipeline.flush()
                         self.result.rows += rows
                         self.result.seconds = time.perf_counter() - started
-                        self._progress(rows)
+                        self._progress(round(size))
                         for model, verdict in self._raised:
                             self.result.alarms += not verdict.recovered
                             self.result.recovered += verdict.recovered
@@ -142,25 +172,16 @@ class Replay:
 
     def _table(self, pipeline: Pipeline) -> Callable[[Path], "Any"]:
         source = self._source
-        layout, by_id, in_order = source.layout, None, None
-        if source.labels is not None:
-            by_id, in_order = labels_of(source.labels, layout)
-            layout = replace(layout, label=None)
-        reader = TableReader(layout)
+        history = LabelledTables(source)
         waiting = _LateLabels(source.label_delay)
 
         def pieces(path: Path) -> "Any":
-            for piece in reader.read(path):
-                labels = piece.labels
-                if by_id is not None:
-                    labels = [by_id.get(str(one)) for one in piece.predictions.ids]
-                elif in_order is not None:
-                    labels = in_order[piece.first : piece.first + len(piece)]
+            for piece, labels in history.read(path):
                 self._score(pipeline, piece)
                 if self._estimator is not None:
                     self.estimates += self._estimator.take(piece, labels)
                 pipeline.take(source.model, waiting.rows_of(piece, labels), float(piece.predictions.ts[-1]))
-                yield len(piece)
+                yield len(piece), history.share * path.stat().st_size
 
         return pieces
 
@@ -177,7 +198,7 @@ class Replay:
                             line = self._lines - first + one.value + 1
                             raise CannotRead(f"{path}: line {line}: {one.reason.value}: {one.detail}")
                         self._lines += len(lines)
-                        yield taken.events
+                        yield taken.events, sum(map(len, lines))
             except OSError as error:
                 raise CannotRead(f"{path}: {error.strerror}") from None
 
@@ -193,7 +214,7 @@ class _Policy:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._broken: dict[tuple[str, str], int] = {}
+        self._broken: dict[tuple[str, str], BrokenData] = {}
 
     def would_train(self, model: str, verdict: Verdict) -> bool:
         """Whether an alarm would have asked for a retrain. Broken data explains what is raised while it lasts."""
@@ -201,7 +222,7 @@ class _Policy:
             if verdict.recovered:
                 self._broken.pop((model, verdict.signal), None)
             else:
-                self._broken[model, verdict.signal] = verdict.change_row
+                self._broken[model, verdict.signal] = BrokenData.of(verdict.change_row, verdict.evidence)
         if verdict.recovered:
             return False
         rules = rules_of(self._settings.model(model))
@@ -210,7 +231,9 @@ class _Policy:
             now=verdict.ts,
             kind=verdict.kind,
             alarm_row=verdict.row,
-            broken_since=min((row for (of, _), row in self._broken.items() if of == model), default=None),
+            broken_since=explains_since(
+                [one for (of, _), one in self._broken.items() if of == model], verdict.evidence
+            ),
             labels=rules.minimum_labels,
         )
         return decide(facts, rules).action is Action.RETRAIN

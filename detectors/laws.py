@@ -86,7 +86,9 @@ def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet
         for b in range(FIRST_BIN, bins.width):
             yield from (Bet(Kind.DRIFT, _odds(law, b, factor), value=b) for factor in CATEGORY_ODDS)
     for b in range(FIRST_BIN):
-        yield from (Bet(Kind.QUALITY, _odds(law, b, factor, least)) for factor, least in BROKEN)
+        # a class that was never seen before is no broken label: the world has it now
+        kind = Kind.DRIFT if b == NEW and reference.signals[s] == "label" else Kind.QUALITY
+        yield from (Bet(kind, _odds(law, b, factor, least)) for factor, least in BROKEN)
 
 
 def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:

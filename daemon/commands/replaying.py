@@ -30,6 +30,12 @@ from daemon.settings import SettingsError, load
     help="Write accuracy (or mean absolute error) as estimated without labels, with a 95 % interval, for every 5,000"
     " rows. It learns from the labels of the reference.",
 )
+@click.option(
+    "--what-if",
+    is_flag=True,
+    help="Instead, train models on the history and compare when to retrain: never, every so many rows, and as driftd"
+    " decides. Nothing is deployed.",
+)
 @as_json_option
 @command
 def replay(
@@ -50,25 +56,21 @@ def replay(
     scores: Path | None,
     estimates: Path | None,
     *,
+    what_if: bool,
     as_json: bool,
 ) -> None:
     """Run the history in FILES (CSV, CSV.gz, Parquet, NDJSON) through the daemon's own code.
 
     Prints what would have been raised. Sends no alert, trains and deploys nothing.
     """
-    from daemon.events.tabular import CannotRead, Layout, is_table
+    from daemon.commands.comparing import compare
+    from daemon.events.tabular import CannotRead, Layout
     from daemon.matrix_threads import one_thread_for_matrices
     from daemon.replay import Replay, Source
 
-    for file in files:
-        if (scores is not None or estimates is not None) and not is_table(file):
-            raise Failure(f"{file}: --scores and --estimates take CSV, CSV.gz or Parquet", os.EX_USAGE)
-    environment = dict(os.environ)
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise Failure(f"--set takes NAME=VALUE, not {change!r}", os.EX_USAGE)
-        environment[f"DRIFTD_{name.removeprefix('DRIFTD_').upper()}"] = value
+    if scores is not None or estimates is not None or what_if:
+        _only_tables(files)
+    environment = dict(os.environ) | _settings(changes)
     if reference_rows is not None:
         environment["DRIFTD_REFERENCE_ROWS"] = str(reference_rows)
     try:
@@ -78,7 +80,13 @@ def replay(
     layout = Layout(id_column, time_column, prediction, score, label, names(features) or None, names(exclude))
     source = Source(files, model, layout, reference, labels, label_delay)
     shown = click.get_text_stream("stderr").isatty() and not as_json
-    bar = click.progressbar(length=sum(_size(path) for path in files), label="replaying") if shown else nullcontext()
+    one_thread_for_matrices()
+    if what_if:
+        compare(found, source, shown=shown, as_json=as_json)
+        return
+    total = sum(_size(path) for path in files)
+    to = click.get_text_stream("stderr")
+    bar = click.progressbar(length=total, label="replaying", file=to) if shown else nullcontext()
     with bar as progress:
         run = Replay(
             found,
@@ -87,7 +95,6 @@ def replay(
             scored=scores is not None,
             estimated=estimates is not None,
         )
-        one_thread_for_matrices()
         try:
             asyncio.run(_tell(run, as_json=as_json))
         except CannotRead as error:
@@ -97,6 +104,24 @@ def replay(
     if estimates is not None:
         _write_estimates(estimates, run.estimates)
     _conclude(run.result, as_json=as_json)
+
+
+def _only_tables(files: tuple[Path, ...]) -> None:
+    from daemon.events.tabular import is_table
+
+    for file in files:
+        if not is_table(file):
+            raise Failure(f"{file}: --scores, --estimates and --what-if take CSV, CSV.gz or Parquet", os.EX_USAGE)
+
+
+def _settings(changes: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise Failure(f"--set takes NAME=VALUE, not {change!r}", os.EX_USAGE)
+        found[f"DRIFTD_{name.removeprefix('DRIFTD_').upper()}"] = value
+    return found
 
 
 async def _tell(run: Any, *, as_json: bool) -> None:

@@ -88,12 +88,15 @@ class TableReader:
     layout: Layout
     chunk_rows: int = CHUNK_ROWS
     rows: int = 0
+    file_rows: int = field(default=0, init=False)
+    """Of the file that is being read."""
     found: Layout | None = field(default=None, init=False)
 
     def read(self, path: Path) -> Iterator[Table]:
         """The pieces of one file. Raises CannotRead, naming file and reason."""
         try:
-            for frame in _frames(path, self.chunk_rows):
+            for frame, rows in _frames(path, self.chunk_rows):
+                self.file_rows = rows
                 self.found = complete(self.layout, map(str, frame.columns))
                 yield table_of(frame, self.found, self.rows)
                 self.rows += len(frame)
@@ -110,19 +113,21 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def _frames(path: Path, chunk_rows: int) -> Iterator["pd.DataFrame"]:
+def _frames(path: Path, chunk_rows: int) -> Iterator[tuple["pd.DataFrame", int]]:
+    """Pieces of a file, each with the number of rows of all of it."""
     import pandas as pd
 
     if path.suffix.lower() in (".parquet", ".pq"):
         import pyarrow.parquet as pq
 
-        for batch in pq.ParquetFile(path).iter_batches(chunk_rows):
-            yield batch.to_pandas()
+        file = pq.ParquetFile(path)
+        for batch in file.iter_batches(chunk_rows):
+            yield batch.to_pandas(), file.metadata.num_rows
         return
     # types are those of the whole file, so that a column does not change its type from piece to piece
     frame = pd.read_csv(path, low_memory=False)
     for start in range(0, len(frame), chunk_rows):
-        yield frame.iloc[start : start + chunk_rows]
+        yield frame.iloc[start : start + chunk_rows], len(frame)
 
 
 def table_of(frame: "pd.DataFrame", layout: Layout, first: int = 0) -> Table:
@@ -162,7 +167,7 @@ def labels_of(path: Path, layout: Layout) -> tuple[dict[str, Any] | None, list[A
     """
     import pandas as pd
 
-    frame = pd.concat(list(_frames(path, CHUNK_ROWS)), ignore_index=True)
+    frame = pd.concat([piece for piece, _ in _frames(path, CHUNK_ROWS)], ignore_index=True)
     others = [str(name) for name in frame.columns if str(name) != layout.id]
     name = layout.label if layout.label in others else others[0] if len(others) == 1 else None
     if name is None:

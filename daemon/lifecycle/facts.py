@@ -7,7 +7,8 @@ from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.lifecycle import jobs, versions
-from daemon.lifecycle.policy import BROKEN, ERRORS, Facts, Trigger
+from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since
+from daemon.lifecycle.policy import ERRORS, Facts, Trigger
 from daemon.monitoring.monitor import LABELS_LATER
 from daemon.stores.tables import alarms, counters, models
 from detectors.base import Kind
@@ -29,7 +30,7 @@ class Asked:
 async def gather(connection: AsyncConnection, model: str, asked: Asked, now: float) -> Facts:
     """Gather the facts for one decision."""
     row = (await connection.execute(select(models).where(models.c.model == model))).mappings().first()
-    broken_since, unseen = await _broken(connection, model)
+    broken, unseen = await _broken(connection, model)
     recent, last_finished = await jobs.spent(connection, model, now)
     delivered = None
     if asked.alarm is not None and row is not None and row["watching"]:
@@ -44,7 +45,7 @@ async def gather(connection: AsyncConnection, model: str, asked: Asked, now: flo
         training=await jobs.find_active(connection, model) is not None,
         deploying=await versions.under_way(connection, model) is not None,
         held=row is not None and row["held"] is not None,
-        broken_since=broken_since,
+        broken_since=explains_since(broken, None if asked.alarm is None else asked.alarm["evidence"]),
         broken_unseen=unseen,
         delivered=delivered,
         last_finished=last_finished,
@@ -99,9 +100,9 @@ def labels_since_change(alarm: RowMapping) -> int:
     return int(evidence.get("rows_since_change", 0)) if alarm["signal"] in ("error", "label") else 0
 
 
-async def _broken(connection: AsyncConnection, model: str) -> tuple[int | None, bool]:
-    """First row of broken data whose alarm is open, and whether one of these alarms is not acknowledged."""
+async def _broken(connection: AsyncConnection, model: str) -> tuple[list[BrokenData], bool]:
+    """What is broken as far as open alarms say, and whether one of these alarms is not acknowledged."""
     broken = (alarms.c.model == model) & (alarms.c.state == "open") & alarms.c.kind.in_(BROKEN)
-    began = func.coalesce(alarms.c.change_row, alarms.c.row)
-    rows = (await connection.execute(select(began, alarms.c.acknowledged_by).where(broken))).all()
-    return min((first for first, _ in rows), default=None), any(by is None for _, by in rows)
+    rows = (await connection.execute(select(alarms).where(broken))).mappings().all()
+    found = [BrokenData.of(change_row(row), row["evidence"]) for row in rows]
+    return found, any(row["acknowledged_by"] is None for row in rows)

@@ -5,7 +5,8 @@ Pure: facts and rules go in, a decision comes out. Nothing here reads a clock or
 What the rules are there for, the stronger first:
 
 - Broken data never trains. An alarm that was raised while the data was broken is explained by that and starts nothing,
-  then or later; one that was there before waits until the data is whole again.
+  then or later; one that was there before waits until the data is whole again. A few broken rows explain no more errors
+  than there are such rows (see ``broken``).
 - One retrain at a time, and none while a version is being deployed.
 - The budget bounds what the daemon spends in any 24 hours, whatever happens: alarms, cron times and refits all count.
   A person may spend more, and what a person spends is not taken from the daemon.
@@ -19,14 +20,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from daemon.lifecycle.broken import BROKEN
 from daemon.settings import Mode
 from detectors.base import Kind
 
 DAY_SECONDS: Final = 86_400.0
 MOST_SERVED: Final = 2_000
 """More labelled rows of the version in service are not counted."""
-BROKEN: Final = frozenset({Kind.QUALITY, Kind.VOLUME})
-"""Kinds of alarm that say something of the data and nothing of the world."""
 ERRORS: Final = frozenset({Kind.CONCEPT, Kind.PERFORMANCE})
 """Kinds of alarm that say that the model errs."""
 
@@ -115,7 +115,7 @@ class Facts:
     """A version is being brought into service or taken back."""
     held: bool = False
     broken_since: int | None = None
-    """First row of broken data whose alarm is open; None: there is none."""
+    """First row of broken data whose alarm is open and that may explain what was raised; None: there is none."""
     broken_unseen: bool = False
     """And nobody has acknowledged one of these alarms."""
     delivered: int | None = None

@@ -152,7 +152,9 @@ class Triggers:
         if due <= plan.done or not can_be_judged(await facts.served(connection, model), labels, rules):
             return None
         needed = max(plan.used, 1) * 2**due
-        found = await facts.gather(connection, model, Asked(trigger=Trigger.REFIT, labels=labels, needed=needed), now)
+        found = await facts.gather(
+            connection, model, Asked(trigger=Trigger.REFIT, labels=labels, needed=needed, alarm=row), now
+        )
         decision = decide(found, rules)
         await self._store(connection, model, decision, now, Trigger.REFIT, alarm=plan.alarm)
         if decision.action is Action.REFUSE:
