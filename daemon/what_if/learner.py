@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from daemon.events.tabular import CannotRead
 from daemon.monitoring.tasks import Task
 from daemon.what_if.history import History
-
-FOLDS: Final = 3
-"""Parts of the training rows, each predicted by a model of the others: how a new model errs on rows it has not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +48,9 @@ class Learner:
         scores = chances[:, 1] if chances.shape[1] == 2 else chances.max(axis=1)  # noqa: PLR2004 (binary)
         return Said(model.classes_[chances.argmax(axis=1)].tolist(), scores)
 
-    def held_out(self, rows: NDArray[np.int64]) -> Said:
-        """What models that have not seen them say of labelled rows. Their cost is not counted: a gate has the like."""
-        parts = np.array_split(np.arange(len(rows)), FOLDS)
-        values: list[Any] = []
-        scores = []
-        for part in parts:
-            others = np.setdiff1d(np.arange(len(rows)), part)
-            said = self.predict(self._fit(rows[others]), rows[part])
-            values += said.values
-            scores.append(said.scores)
-        return Said(values, np.concatenate(scores))
+    def judged(self, rows: NDArray[np.int64], count: int) -> Said:
+        """What a model of the earlier rows says of the last ``count``; its cost is not counted: a gate has the like."""
+        return self.predict(self._fit(rows[:-count]), rows[-count:])
 
     def _fit(self, rows: NDArray[np.int64]) -> Any:
         from retrain.trainers.algorithms import ALGORITHMS, usable_inputs

@@ -184,9 +184,14 @@ class Ours:
         return Predictions(2 * rows, ids, ts, nothing, nothing, said.values, said.scores, None, features, None)
 
     def _reference(self, rows: Rows) -> dict[Stream, Reference]:
-        """What the monitor is to go by: the rows learned from, and what is said of such rows unseen."""
-        table = Table(0, self._predictions(rows, self._learner.held_out(rows)), self._history.labels[rows].tolist())
-        return references.learn([table], self._history.task, self._settings.reference_bins)[1]
+        """What the monitor is to go by: the rows learned from, and what the gate would have seen said of the latest."""
+        bins, task = self._settings.reference_bins, self._history.task
+        count = min(max(int(self._rules.judged_share * len(rows)), self._rules.judged_rows), len(rows) // 2)
+        late = rows[-count:]
+        said = self._predictions(late, self._learner.judged(rows, count))
+        found = references.learn([Table(0, said, self._history.labels[late].tolist())], task, bins)[1]
+        nothing = Said([None] * len(rows), np.full(len(rows), np.nan))
+        return found | references.learn([Table(0, self._predictions(rows, nothing))], None, bins)[1]
 
     async def _respond(self, _connection: AsyncConnection, found: MonitorSnapshot, _now: float) -> None:
         self._raised += found.findings.verdicts
