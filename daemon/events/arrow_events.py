@@ -77,7 +77,7 @@ class ArrowDecoder:
             options = pj.ReadOptions(use_threads=False, block_size=len(document) + 1)
             table = pj.read_json(pa.BufferReader(document), options, self._options).combine_chunks()
             rows = self._rows(table, records) if self._names_are_known(table) else None
-        except pa.ArrowInvalid:
+        except pa.ArrowException:
             return None
         return None if rows is None else (rows, table.num_rows)
 

@@ -68,6 +68,9 @@ def test_where_it_is_not_clear_of_which_record_an_event_is_it_declines() -> None
         line(type="features", model="loans", id="a", features={"age": 1}),
         b"[" + prediction() + b"]",
         prediction()[:-1],
+        prediction()[:-1] + b', "features": {"age": ' + b"[" * 200_000 + b"}",
+        prediction()[:-1] + b', "segment": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+        prediction(prediction=10**30),
         b'{"model": "loans", "id": "\xff", "prediction": 1}',
     ],
 )
