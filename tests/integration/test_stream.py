@@ -137,10 +137,10 @@ async def test_a_slow_pipeline_is_read_ahead_of_only_a_little(tmp_path: Path) ->
         await asyncio.gather(*(transport.append("t", b"x", 1, timestamp=0.0) for _ in range(200)))
         service = build(transport, wait, records=1)
         await service.start()
-        await until(lambda: len(service._feed.in_flight) == 2)
+        await until(lambda: len(service._feed.in_flight) == FetchLimits().ahead)
         for _ in range(1000):
             await asyncio.sleep(0)
-        assert len(service._feed.in_flight) == 2
+        assert len(service._feed.in_flight) == FetchLimits().ahead
         gate.set()
         begun = time.perf_counter()
         await until(lambda: service.positions() == {TARGET: 200})
