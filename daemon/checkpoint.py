@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.events.event import Rejected
+from daemon.lifecycle.promotion import VersionState
 from daemon.monitoring import charts
 from daemon.monitoring.monitor import Findings, Monitor
 from daemon.monitoring.performance import mean_of
@@ -238,7 +239,9 @@ async def load_monitors(
 ) -> list[tuple[Monitor, Stored]]:
     """Every model's monitor at its last checkpoint, each with what the store has of it."""
     rows = (await connection.execute(select(tables.models))).mappings().all()
-    versions = (await connection.execute(select(tables.versions.c.model, tables.versions.c.version))).all()
+    of = tables.versions.c
+    ours = select(of.model, of.version).where(of.state != VersionState.SEEN)
+    versions = (await connection.execute(ours)).all()
     loaded = []
     for row in rows:
         monitor = make_monitor(row["model"])

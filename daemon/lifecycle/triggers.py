@@ -106,7 +106,12 @@ class Triggers:
     async def met_version(
         self, connection: AsyncConnection, model: str, version: str, now: float, row: int = 0
     ) -> None:
-        """Take note of a version that events name and that was not made here: it serves from ``row`` on."""
+        """Take note of a version that events name and that was not made here: the model's first one is in service."""
+        await versions.ensure_external(connection, model, version, now, row)
+        await settle(connection, model)
+
+    async def serves(self, connection: AsyncConnection, model: str, version: str, now: float, row: int = 0) -> None:
+        """Take it that somebody else has brought a version into service: it serves from ``row`` on."""
         found = await versions.ensure_external(connection, model, version, now, row)
         if found.state is VersionState.SEEN:
             await versions.serve(connection, model, version, now, row)

@@ -43,7 +43,8 @@ class Findings:
     labels: list[tuple[Labels, Sequence[int]]] = field(default_factory=list)  # with the rows of their predictions
     features: list[FeatureRows] = field(default_factory=list)
     afresh: list[str] = field(default_factory=list)
-    versions: list[str] = field(default_factory=list)  # met for the first time
+    met: list[str] = field(default_factory=list)  # versions that events name for the first time
+    served: list[str] = field(default_factory=list)  # versions that have taken over
 
 
 class Monitor:
@@ -116,17 +117,16 @@ class Monitor:
             self.judge()
 
     def _pieces(self, rows: Rows) -> Iterator[Rows]:
-        """Cut a batch where a version is met, so that what came before it still counts for the one before."""
-        rest = rows
-        while rest.predictions is not None:
-            place = self.serving.unknown(rest.predictions.versions)
-            if place is None:
+        """Cut a batch where a version may take over, so that what came before still counts for the one before."""
+        predictions, start, begin = rows.predictions, 0, -np.inf
+        while predictions is not None:
+            start_of_next = self.serving.until(predictions.versions, start)
+            if start_of_next is None:
                 break
-            order = int(rest.predictions.order[place])
-            yield rest.between(-np.inf, order)
-            yield rest.between(order, order + 1)
-            rest = rest.between(order + 1, np.inf)
-        yield rest
+            start, end = start_of_next, int(predictions.order[start_of_next - 1]) + 1
+            yield rows.between(begin, end)
+            begin = end
+        yield rows if start == 0 else rows.between(begin, np.inf)
 
     def _take(self, rows: Rows) -> None:
         parts = [part for part in rows.parts() if part is not None and len(part.order)]
@@ -150,6 +150,8 @@ class Monitor:
         before = np.empty(0, dtype=np.int64) if apart is None else first + np.searchsorted(order, apart.order)
         self.findings.verdicts += self.features.take(predictions, numbers, apart, before)
         self._join(predictions, rows.labels, first, order)
+        if predictions is not None:
+            self._count(predictions.versions)
 
     # --- predictions
 
@@ -167,15 +169,23 @@ class Monitor:
     def _take_predictions(self, predictions: Predictions, numbers: NDArray[np.int64]) -> None:
         self.findings.counts["prediction"] += len(predictions)
         self.findings.predictions.append((predictions, numbers))
-        met = self.serving.meet(predictions.versions)
-        if met is not None:
-            self.findings.versions.append(met)
+        self.findings.met += self.serving.meet(predictions.versions)
+        first = self.serving.first(predictions.versions)
+        if first is not None:
+            self.findings.served.append(first)
         values: dict[str, NDArray[Any]] = {"prediction": tasks.column(predictions.values, self.task)}
         if self._scored(predictions):
             values["score"] = predictions.scores
         columns = Columns(Stream.PREDICTION, numbers, predictions.ts, values)
         own = self.serving.own(predictions.versions)
         self.windows[Stream.PREDICTION].take(columns if own is None else only(columns, own))
+
+    def _count(self, versions: Sequence[str | None]) -> None:
+        """Bring the version into service that has made most of the latest predictions."""
+        served = self.serving.count(versions)
+        if served is not None:
+            self.serving.take_over(served)
+            self.findings.served.append(served)
 
     def _scored(self, predictions: Predictions) -> bool:
         reference = self.windows[Stream.PREDICTION].reference
@@ -273,7 +283,7 @@ class Monitor:
     # --- another version, another reference
 
     def know_versions(self, versions: Iterable[str]) -> None:
-        """These versions are in the registry: meeting them is no news."""
+        """These versions are in the registry, made here or in service before: they do not take over by themselves."""
         self.serving.know(versions)
 
     def adopt(self, version: str | None, references: dict[Stream, Reference | None]) -> None:
@@ -292,9 +302,7 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         """What has no place of its own in a checkpoint, as values that msgpack can hold."""
         return {
-            "from_row": self.serving.from_row,
-            "version": self.serving.version,
-            "versions": self.serving.known(),
+            "serving": self.serving.state(),
             "performance": self.performance.state(),
             "schema": self.schema,
             "undecided": [pairs.state() for pairs in self._undecided],
@@ -304,8 +312,7 @@ class Monitor:
     def restore(self, state: dict[str, Any], task: str | None) -> None:
         """Go on from what a checkpoint stored."""
         self.task = Task(task) if task is not None else self.options.task
-        self.serving.know(state["versions"])
-        self.serving.go_on_with(state["version"], state["from_row"])
+        self.serving.restore(state["serving"])
         self.performance.restore(state["performance"])
         self.schema = dict(state["schema"])
         self._undecided = [Pairs.restored(pairs) for pairs in state["undecided"]]

@@ -28,10 +28,12 @@ class Triggers(Protocol):
         """Labels have come, or time has passed."""
         ...
 
-    async def met_version(
-        self, connection: AsyncConnection, model: str, version: str, now: float, row: int = 0
-    ) -> None:
-        """Events name a version that the daemon did not deploy, and that serves from ``row`` on."""
+    async def met_version(self, connection: AsyncConnection, model: str, version: str, now: float, row: int) -> None:
+        """Events name a version for the first time."""
+        ...
+
+    async def serves(self, connection: AsyncConnection, model: str, version: str, now: float, row: int) -> None:
+        """Events show that a version which the daemon did not deploy serves from ``row`` on."""
         ...
 
 
@@ -45,8 +47,10 @@ class Responder:
     async def __call__(self, connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
         """See ``daemon.pipeline.Respond``."""
         model = found.monitor.model
-        for version in found.findings.versions:
+        for version in found.findings.met:
             await self._triggers.met_version(connection, model, version, now, found.row["rows"])
+        for version in found.findings.served:
+            await self._triggers.serves(connection, model, version, now, found.row["rows"])
         await self._learned(connection, found)
         await self.judge(connection, model, found.row["version"], found.findings.verdicts, now)
         if found.findings.counts:

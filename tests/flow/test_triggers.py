@@ -327,10 +327,13 @@ async def test_observing_only_tells(desk: Desk) -> None:
     assert (await desk.decided(), await desk.queued()) == ([("alert_only", "mode_observes")], None)
 
 
-async def test_a_version_that_somebody_else_deploys_is_in_service_from_its_first_row(desk: Desk) -> None:
+async def test_a_version_that_somebody_else_deploys_is_in_service_from_when_it_serves(desk: Desk) -> None:
     async with desk.loop.store.begin() as connection:
-        await desk.triggers.met_version(connection, "loans", "7", NOW, 650)
-        await desk.triggers.met_version(connection, "loans", "7", NOW + 1, 700)
+        await desk.triggers.met_version(connection, "loans", "7", NOW, 600)
+    assert ((await desk.loop.version("7")).state, (await desk.loop.model())["version"]) == (VersionState.SEEN, "1")
+    async with desk.loop.store.begin() as connection:
+        await desk.triggers.serves(connection, "loans", "7", NOW, 650)
+        await desk.triggers.serves(connection, "loans", "7", NOW + 1, 700)
     found = await desk.loop.version("7")
     assert (found.state, found.origin, found.from_row, found.previous) == (VersionState.CHAMPION, "external", 650, "1")
     assert (await desk.loop.version("1")).state is VersionState.RETIRED
