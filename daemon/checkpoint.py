@@ -19,10 +19,6 @@ from daemon.transports.base import TopicPartition
 from detectors.columns import Stream
 from detectors.reference import Reference
 
-CHART_ROWS: Final = 500
-"""Least rows of a point in a chart: fewer would draw noise."""
-CHART_SECONDS: Final = 1.0
-"""Least time between two points: more could not be told apart."""
 STATE_VERSION: Final = 1
 
 ELSEWHERE: Final = frozenset({"state", "created", "version"})
@@ -39,7 +35,6 @@ class Stored:
 
     references: dict[Stream, Reference | None] = field(default_factory=dict)
     journals: dict[str, int] = field(default_factory=dict)  # number of the next chunk of each
-    drawn: float = 0.0  # when the last points of its charts were
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +93,15 @@ def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: flo
 def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot:
     """Take what a model adds; ``stored`` is brought up to date."""
     findings = monitor.take_findings()
-    signals: list[dict[str, Any]] = []
+    signals = charts.rows_of(findings.measured, monitor.model)
     states = {"monitor": _packed({"v": STATE_VERSION, **monitor.state()})}
-    draws = now - stored.drawn >= CHART_SECONDS
     for stream, window in monitor.windows.items():
-        chunk = window.take_chunk(CHART_ROWS) if draws else None
-        if chunk is not None:
-            signals += charts.rows_of(chunk, monitor.model, monitor.version)
         if window.changed:
             states[f"window:{stream}"] = _packed(window.state())
             window.changed = False
         if stream not in stored.references or stored.references[stream] is not window.reference:
             states[f"reference:{stream}"] = _packed(None if window.reference is None else window.reference.to_dict())
             stored.references[stream] = window.reference
-    if signals:
-        stored.drawn = now
     return MonitorSnapshot(
         monitor.model,
         monitor,

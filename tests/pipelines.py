@@ -180,6 +180,10 @@ class World:
                 (row["offset"], row["line"], row["reason"], row["detail"], row["model"], row["body"])
                 for row in await self.rows(tables.dead_letters)
             ),
+            "measured": sorted(
+                (repr({name: value for name, value in row.items() if name != "id"}))
+                for row in await self.rows(tables.signals)
+            ),
             "models": {name: described(monitor) for name, monitor in sorted(pipeline.monitors.items())},
             "archive": await self.archived(),
         }
@@ -250,12 +254,10 @@ async def dying(*, torn: bool) -> None:
 
 
 def described(monitor: Monitor) -> dict[str, Any]:
-    """The state of a monitor, but for what waits to be drawn."""
+    """The state of a monitor."""
     streams = {}
     for stream, window in monitor.windows.items():
-        state = window.state()
-        drawn = {"counts", "counted", "last"}
-        streams[stream.value] = {name: value for name, value in state.items() if name not in drawn}
+        streams[stream.value] = window.state()
         for detector in streams[stream.value]["detectors"].values():
             if "evidence" in detector:  # products of many factors: their last digits depend on how they were grouped
                 detector["evidence"] = [f"{one:.6g}" for one in np.frombuffer(detector["evidence"])]

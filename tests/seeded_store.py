@@ -255,7 +255,7 @@ async def _model(connection: AsyncConnection, name: str, state: str, world: Worl
             codes = reference.encode(columns)
             counts = np.stack([np.bincount(codes[:, s], minlength=reference.width) for s in range(codes.shape[1])])
             made = Chunk(reference, counts, CHUNK, int(rows[-1]), float(columns.ts[-1]))
-            measured += charts.rows_of(made, name, version)
+            measured += charts.rows_of([(made, version)], name)
     await connection.execute(insert(tables.signals), measured)
     await connection.execute(
         insert(tables.states),

@@ -1,60 +1,92 @@
 """Counts of a stretch of rows -> what is drawn of each signal."""
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import groupby
+from math import isfinite
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from daemon.monitoring.performance import mean_of, wilson
-from daemon.monitoring.window import Chunk
+from daemon.monitoring.chunks import Chunk
+from daemon.monitoring.performance import wilson
+from detectors.bins import CategoryBins
+from detectors.reference import FIRST_BIN, Reference
 
-Z = 1.959964
+Z: Final = 1.959964
 """Half width of a 95 % interval in standard errors."""
 
 
-def rows_of(chunk: Chunk, model: str, version: str | None) -> list[dict[str, Any]]:
-    """A row of the table ``signals`` for each signal of the chunk."""
-    reference = chunk.reference
-    effects = stability_index(reference.counts, chunk.counts)
+def rows_of(measured: Sequence[tuple[Chunk, str | None]], model: str) -> list[dict[str, Any]]:
+    """A row of the table ``signals`` for each signal of each chunk, with the version that was in service then."""
     rows = []
-    for place, signal in enumerate(reference.signals):
-        bins = reference.bins[place]
-        own = chunk.counts[place, : bins.width]
-        rows.append(
-            {
-                "model": model,
-                "signal": signal,
-                "version": version,
-                "row": chunk.last_row,
-                "ts": chunk.last_ts,
-                "rows": chunk.rows,
-                **_drawn(chunk, place, signal),
-                "effect": round(float(effects[place]), 5),
-                "counts": own.tolist(),
-            }
-        )
+    for reference, some in groupby(measured, lambda one: one[0].reference):
+        picture = _Picture(reference)
+        for chunk, version in some:
+            common = {"model": model, "version": version, "row": chunk.last_row, "ts": chunk.last_ts}
+            rows += [{**common, "rows": chunk.rows, **drawn} for drawn in picture.of(chunk.counts)]
     return rows
 
 
-def _drawn(chunk: Chunk, place: int, signal: str) -> dict[str, float | None]:
-    """The value with its interval: a mean, a rate, or the share of the category that moved most."""
-    reference = chunk.reference
-    values = getattr(reference.bins[place], "values", None)
-    own, before = chunk.counts[place], reference.counts[place]
-    if values is not None and len(values):
-        mean = mean_of(reference, signal, chunk.counts)
-        if mean is None:
-            return {"value": None, "low": None, "high": None, "reference": mean_of(reference, signal)}
-        if set(values.tolist()) <= {0.0, 1.0}:
-            low, high = wilson(min(max(mean, 0.0), 1.0), chunk.rows)
-        else:
-            numbers = own[-len(values) :] if len(own) == len(values) else own[3 : 3 + len(values)]
-            spread = float(np.sqrt(max(numbers @ values**2 / numbers.sum() - mean**2, 0.0) / numbers.sum()))
-            low, high = mean - Z * spread, mean + Z * spread
-        return {"value": mean, "low": low, "high": high, "reference": mean_of(reference, signal)}
-    shares, former = own / max(own.sum(), 1), before / max(before.sum(), 1)
-    moved = int(np.argmax(np.abs(shares - former)))
-    low, high = wilson(float(shares[moved]), chunk.rows)
-    return {"value": float(shares[moved]), "low": low, "high": high, "reference": float(former[moved])}
+class _Picture:
+    """How each signal of a stream is drawn: as a mean, or as a rate, which is that of the flag, or of one category.
+
+    Of a category it is the one that was most frequent in the reference, for ever, so that the points of a line are of
+    one thing.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._values = np.zeros(reference.counts.shape)  # what a row in each bin counts for, and whether it counts
+        self._counted = np.zeros(reference.counts.shape, dtype=bool)
+        self._is_rate = np.zeros(len(reference.signals), dtype=bool)
+        self._categories: list[str | None] = [None] * len(reference.signals)
+        for s, bins in enumerate(reference.bins):
+            if isinstance(bins, CategoryBins):
+                self._categories[s] = next(iter(bins.frequent), None)
+                self._values[s, FIRST_BIN] = 1.0
+                self._counted[s] = self._categories[s] is not None
+                self._is_rate[s] = True
+            else:
+                own = slice(FIRST_BIN, FIRST_BIN + len(bins.values))
+                self._values[s, own], self._counted[s, own] = bins.values, True
+                self._is_rate[s] = np.isin(bins.values, (0.0, 1.0)).all()
+        self._before = _known(self._means(reference.counts)[0])
+
+    def of(self, counts: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Value, interval, the reference's value and how far it has moved, for each signal."""
+        means, rows = self._means(counts)
+        squares = (counts * self._counted * self._values**2).sum(axis=1) / rows
+        half = Z * np.sqrt(np.maximum(squares - means**2, 0.0) / rows)
+        lowest, highest = wilson(np.clip(means, 0.0, 1.0), rows)
+        values = _known(means)
+        low = _known(np.where(self._is_rate, lowest, means - half))
+        high = _known(np.where(self._is_rate, highest, means + half))
+        effects = stability_index(self._reference.counts, counts)
+        return [
+            {
+                "signal": signal,
+                "category": self._categories[s],
+                "value": values[s],
+                "low": low[s],
+                "high": high[s],
+                "reference": self._before[s],
+                "effect": round(float(effects[s]), 5),
+                "counts": counts[s, : self._reference.bins[s].width].tolist(),
+            }
+            for s, signal in enumerate(self._reference.signals)
+        ]
+
+    def _means(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The mean of each signal and of how many rows it is, NaN where it is of none."""
+        counts = counts * self._counted
+        rows = counts.sum(axis=1).astype(np.float64)
+        rows[rows == 0] = np.nan
+        return (counts * self._values).sum(axis=1) / rows, rows
+
+
+def _known(numbers: NDArray[np.float64]) -> list[float | None]:
+    return [number if isfinite(number) else None for number in numbers.tolist()]
 
 
 def stability_index(reference: Any, current: Any) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from daemon.events.columns import FeatureDecoder
 from daemon.events.rows import FeatureRows, Labels, Predictions, Rows
 from daemon.monitoring import tasks
+from daemon.monitoring.chunks import Chunk
 from daemon.monitoring.feature_stream import FeatureStream
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
 from daemon.monitoring.options import MonitorOptions
@@ -45,6 +46,7 @@ class Findings:
     afresh: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)  # versions that events name for the first time
     served: list[str] = field(default_factory=list)  # versions that have taken over
+    measured: list[tuple[Chunk, str | None]] = field(default_factory=list)  # with the version in service
 
 
 class Monitor:
@@ -151,7 +153,7 @@ class Monitor:
         self.findings.verdicts += self.features.take(predictions, numbers, apart, before)
         self._join(predictions, rows.labels, first, order)
         if predictions is not None:
-            self._count(predictions.versions)
+            self._serves(self.serving.count(predictions.versions))
 
     # --- predictions
 
@@ -170,9 +172,7 @@ class Monitor:
         self.findings.counts["prediction"] += len(predictions)
         self.findings.predictions.append((predictions, numbers))
         self.findings.met += self.serving.meet(predictions.versions)
-        first = self.serving.first(predictions.versions)
-        if first is not None:
-            self.findings.served.append(first)
+        self._serves(self.serving.first(predictions.versions))
         values: dict[str, NDArray[Any]] = {"prediction": tasks.column(predictions.values, self.task)}
         if self._scored(predictions):
             values["score"] = predictions.scores
@@ -180,12 +180,12 @@ class Monitor:
         own = self.serving.own(predictions.versions)
         self.windows[Stream.PREDICTION].take(columns if own is None else only(columns, own))
 
-    def _count(self, versions: Sequence[str | None]) -> None:
-        """Bring the version into service that has made most of the latest predictions."""
-        served = self.serving.count(versions)
-        if served is not None:
-            self.serving.take_over(served)
-            self.findings.served.append(served)
+    def _serves(self, version: str | None) -> None:
+        """Bring a version into service, if it is one."""
+        if version is not None:
+            self.judge()  # what came before was measured of the version before
+            self.serving.take_over(version)
+            self.findings.served.append(version)
 
     def _scored(self, predictions: Predictions) -> bool:
         reference = self.windows[Stream.PREDICTION].reference
@@ -256,6 +256,7 @@ class Monitor:
                     for one in verdicts
                 ]
             self.findings.verdicts += verdicts
+            self.findings.measured += [(chunk, self.version) for chunk in window.take_chunks()]
         self._unjudged = []
 
     def take_findings(self) -> Findings:

@@ -43,7 +43,7 @@ class Performance:
             spread = sqrt(float(((self._errors - mean) ** 2).sum()) / max(count - 1, 1) / count)
             low, high = max(0.0, mean - _Z * spread), mean + _Z * spread
             return _report("mae", count, mean, low, high, reference)
-        low, high = wilson(1 - mean, count)
+        low, high = map(float, wilson(1 - mean, count))
         return _report("accuracy", count, 1 - mean, low, high, None if reference is None else 1 - reference)
 
     def state(self) -> bytes:
@@ -55,24 +55,26 @@ class Performance:
         self._errors = np.frombuffer(errors)
 
 
-def mean_of(reference: Reference, signal: str, counts: NDArray[np.int64] | None = None) -> float | None:
-    """The mean of a number's bins, weighted by ``counts`` (the reference's own where none are given)."""
+def mean_of(reference: Reference, signal: str) -> float | None:
+    """The mean of a number in the reference."""
     if signal not in reference.signals:
         return None
     place = reference.signals.index(signal)
     values = getattr(reference.bins[place], "values", None)
     if values is None:
         return None
-    weights = (reference.counts if counts is None else counts)[place, FIRST_BIN : FIRST_BIN + len(values)]
+    weights = reference.counts[place, FIRST_BIN : FIRST_BIN + len(values)]
     total = weights.sum()
     return float(weights @ values / total) if total else None
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's interval of 95 % for a proportion of ``count`` rows."""
+def wilson(
+    share: NDArray[np.float64] | float, count: NDArray[np.float64] | float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's interval of 95 % for proportions of ``count`` rows."""
     middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    half = _Z / (1 + _Z**2 / count) * np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return np.maximum(0.0, middle - half), np.minimum(1.0, middle + half)
 
 
 def _report(metric: str, rows: int, value: float, low: float, high: float, reference: float | None) -> dict[str, Any]:

@@ -60,12 +60,10 @@ class Serving:
         return next((place + 1 for count, place in enumerate(named, start=1) if count == missing), None)
 
     def first(self, versions: Sequence[str | None]) -> str | None:
-        """Take the first version that is ever named into service, and return it."""
+        """The version that is the first one ever named, if it is among these; ``take_over`` brings it into service."""
         if self.version is not None:
             return None
-        self.version = next((version for version in versions if version not in self._known), None)
-        self.know([self.version])
-        return self.version
+        return next((version for version in versions if version not in self._known), None)
 
     def meet(self, versions: Sequence[str | None]) -> list[str]:
         """The versions that are named for the first time."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from daemon.monitoring.chunks import Chunk, Chunks
 from detectors.base import Detector, StateMismatch, Verdict
 from detectors.columns import Columns, Stream, concatenate
 from detectors.reference import Reference
@@ -15,17 +15,6 @@ from detectors.summary import summarise
 Build = Callable[[Reference], Sequence[Detector]]
 Prepare = Callable[[Columns], Callable[[Columns], Columns]]
 """Given the rows that become the reference: what is done to those and to all that wait behind them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Counts of consecutive rows, for the charts: ``counts[s, b]`` rows of signal s in bin b."""
-
-    reference: Reference
-    counts: NDArray[np.int64]
-    rows: int
-    last_row: int
-    last_ts: float
 
 
 @dataclass(slots=True)
@@ -48,9 +37,8 @@ class Window:
     changed: bool = True  # since the owner has set it to False
     detectors: Sequence[Detector] = ()
     _pending: list[Columns] = field(default_factory=list)
-    _counts: NDArray[np.int64] | None = None
-    _counted: int = 0
-    _last: tuple[int, float] = (0, 0.0)
+    _chunks: Chunks = field(default_factory=Chunks)
+    _drawn: list[Chunk] = field(default_factory=list)
 
     @property
     def learning(self) -> bool:
@@ -100,8 +88,7 @@ class Window:
         self._pending = []
         self.reference = reference
         self.detectors = self.build(reference) if reference is not None else ()
-        self._counts = None
-        self._counted = 0
+        self._chunks = Chunks()
 
     def judge(self) -> list[Verdict]:
         """Say what was found in the windows that are complete."""
@@ -121,31 +108,23 @@ class Window:
             rows.ts,
             self.window_rows,
         )
-        total = summary.counts.sum(axis=0, dtype=np.int64)
-        self._counts = total if self._counts is None else self._counts + total
-        self._counted += whole
-        self._last = (int(rows.rows[-1]), float(rows.ts[-1]))
+        self._drawn += self._chunks.add(reference, summary, float(rows.ts[0]))
         return [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
 
     def pending(self) -> list[Columns]:
         """Rows that wait for the reference, or for their window, to be complete."""
         return [concatenate(self._pending)] if self._pending else []
 
-    def take_chunk(self, least_rows: int) -> Chunk | None:
-        """The rows counted since the last chunk, once there are ``least_rows``."""
-        if self.reference is None or self._counts is None or self._counted < least_rows:
-            return None
-        chunk = Chunk(self.reference, self._counts, self._counted, *self._last)
-        self._counts, self._counted = None, 0
-        return chunk
+    def take_chunks(self) -> list[Chunk]:
+        """What has been completed since the last call, for the charts."""
+        chunks, self._drawn = self._drawn, []
+        return chunks
 
     def state(self) -> dict[str, Any]:
         """Everything but the reference, as values that msgpack can hold."""
         return {
             "pending": [_pack(columns) for columns in self.pending()],
-            "counts": None if self._counts is None else self._counts.tolist(),
-            "counted": self._counted,
-            "last": list(self._last),
+            "chunks": self._chunks.state(),
             "detectors": {detector.name: detector.state() for detector in self.detectors},
         }
 
@@ -153,9 +132,7 @@ class Window:
         """Go on from what was stored. Names the detectors whose state did not fit and that start afresh."""
         self.adopt(reference)
         self._pending = [_unpack(self.stream, columns) for columns in state["pending"]]
-        self._counts = None if state["counts"] is None else np.array(state["counts"], dtype=np.int64)
-        self._counted = state["counted"]
-        self._last = (state["last"][0], state["last"][1])
+        self._chunks.restore(state["chunks"])
         afresh = []
         for detector in self.detectors:
             try:

@@ -115,7 +115,8 @@ signals = Table(
     Column("row", BigInteger, nullable=False),  # last row of the chunk
     Column("ts", Float, nullable=False),
     Column("rows", Integer, nullable=False),
-    Column("value", Float),  # what is drawn: mean, error rate or share of the most moved bin
+    Column("category", String),  # of a category, the value whose share is drawn: the reference's most frequent one
+    Column("value", Float),  # what is drawn: mean, error rate or share
     Column("low", Float),
     Column("high", Float),
     Column("reference", Float),

@@ -65,12 +65,12 @@ class Retrain:
 class Chart:
     """What the browser needs to draw a signal over time; ``marks`` is JSON.
 
-    ``field`` is what is drawn of each measurement, ``level`` a line across the chart where the field brings none.
+    What is drawn is a mean, or the share of ``category``; ``title`` says which.
     """
 
     signal: str
-    field: str
-    level: float | None
+    category: str | None
+    title: str
     inverted: bool
     metric: str
     marks: str
@@ -124,7 +124,7 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
         laws=[law for place, law in enumerate(laws) if place < MOST_PICTURES or law.chosen],
         others=[law for place, law in enumerate(laws) if place >= MOST_PICTURES and not law.chosen],
         chosen=next((law for law in laws if law.chosen), None),
-        signal_chart=_signal_chart(chosen, laws_of.get(chosen), last, happened, least) if chosen else None,
+        signal_chart=_signal_chart(last[chosen], happened) if chosen else None,
         decisions=_gathered(await _last(connection, decisions, name, 3 * LISTED))[:LISTED],
         retrains=[_retrain(row) for row in await _last(connection, jobs, name)],
         versions=await _last(connection, versions, name),
@@ -159,26 +159,18 @@ def _performance_chart(card: Card, last: Mapping[str, Mapping[str, Any]], happen
     if shown is not None:
         says = f"{shown.metric} over time: now {shown.value}, {shown.change}"
     metric = "accuracy" if inverted else "value"
-    return Chart("error", "value", None, inverted, metric, _encoded(happened), last["error"]["row"], says)
+    return Chart("error", None, "", inverted, metric, _encoded(happened), last["error"]["row"], says)
 
 
-def _signal_chart(
-    signal: str, reference: Reference | None, last: Mapping[str, Mapping[str, Any]], happened: object, least: float
-) -> Chart:
-    """The mean of a number; of a category, whose most moved value is now one and now another, the effect."""
-    is_number = reference is None or reference.kinds[reference.signals.index(signal)] == "number"
-    field, level = ("value", None) if is_number else ("effect", least)
-    says = f"{spoken(signal)}: {'mean' if is_number else 'how far it has moved,'} over time"
-    return Chart(
-        signal,
-        field,
-        level,
-        inverted=False,
-        metric="value",
-        marks=_encoded(happened),
-        last_row=last[signal]["row"],
-        says=says,
-    )
+def _signal_chart(last: Mapping[str, Any], happened: object) -> Chart:
+    """The mean of a number; of a category, the share of the value that the reference has most of."""
+    signal, category = last["signal"], last["category"]
+    title, metric = "Mean over time", "value"
+    if category is not None:
+        title, metric = f"Share of {category} over time", "share"
+    says = f"{spoken(signal)}: {title[0].lower()}{title[1:]}"
+    marks = _encoded(happened)
+    return Chart(signal, category, title, inverted=False, metric=metric, marks=marks, last_row=last["row"], says=says)
 
 
 def _encoded(happened: object) -> str:

@@ -18,7 +18,8 @@
     if (size >= 10) return String(+value.toFixed(1));
     return size >= 0.1 || size === 0 ? String(+value.toFixed(3)) : value.toPrecision(2);
   };
-  const text = (value, metric) => (metric === "accuracy" ? `${(100 * value).toFixed(1)}%` : number(value));
+  const isShare = (metric) => metric === "accuracy" || metric === "share";
+  const text = (value, metric) => (isShare(metric) ? `${(100 * value).toFixed(1)}%` : number(value));
 
   const time = (ts, span) => {
     const at = new Date(ts * 1000).toISOString(); // UTC, as everywhere on the page
@@ -29,9 +30,7 @@
   };
 
   const upright = (item, figure) => {
-    const { row, rows, ts } = item, { field, level } = figure.dataset, inverted = "inverted" in figure.dataset;
-    if (field !== "value") return { row, rows, ts, value: item[field], low: item[field], high: item[field], reference: +level };
-    const { value, reference } = item;
+    const { row, rows, ts, value, reference } = item, inverted = "inverted" in figure.dataset;
     const low = item.low ?? value, high = item.high ?? value;
     const turn = (one) => (one === null || !inverted ? one : 1 - one);
     return { row, rows, ts, value: turn(value), low: turn(inverted ? high : low), high: turn(inverted ? low : high), reference: turn(reference) };
@@ -86,7 +85,7 @@
     const metric = figure.dataset.metric;
     const parts = [`row ${point.row.toLocaleString("en-GB")}`, time(point.ts)];
     if (point.value !== null) parts.push(text(point.value, metric) + (point.low < point.high ? ` (${text(point.low, metric)} – ${text(point.high, metric)})` : ""));
-    if (point.reference !== null) parts.push(`${figure.dataset.field === "value" ? "reference" : "counts above"} ${text(point.reference, metric)}`);
+    if (point.reference !== null) parts.push(`reference ${text(point.reference, metric)}`);
     const near = idx == null ? [] : marksOf(figure).filter(([row]) => Math.abs(plot.valToPos(row, "x") - left) < NEAR_PX);
     chart.readout.textContent = [...near.map(([, , title]) => title), parts.join(" · ")].join(" — ");
   };
@@ -104,7 +103,7 @@
           const first = chart.points[0]?.ts, last = chart.points.at(-1)?.ts;
           return rows.map((row) => (row < chart.points[0]?.row ? "" : last > first ? time(timeAt(chart.points, row), last - first) : number(row)));
         } },
-        { stroke: tint.soft, font, grid, ticks: none, size: 54, space: 36, values: (_, values) => values.map((value) => (metric === "accuracy" ? `${+(100 * value).toFixed(1)}%` : number(value))) },
+        { stroke: tint.soft, font, grid, ticks: none, size: 54, space: 36, values: (_, values) => values.map((value) => (isShare(metric) ? `${+(100 * value).toFixed(1)}%` : number(value))) },
       ],
       series: [
         {},
@@ -125,13 +124,15 @@
   };
 
   const load = async (chart) => {
-    const { figure } = chart, { model, signal } = figure.dataset;
+    const { figure } = chart, { model, signal, category } = figure.dataset;
     const last = chart.points.at(-1)?.row;
     const query = new URLSearchParams({ signal, limit: MOST_POINTS });
     if (last !== undefined) query.set("since_row", last + 1);
     const answer = await fetch(`/v1/models/${encodeURIComponent(model)}/signals?${query}`);
-    if (!answer.ok || chart.signal !== signal) return;
-    const fresh = (await answer.json()).items.reverse().map((item) => upright(item, figure)).filter((point) => point.value !== null);
+    if (!answer.ok || chart.signal !== signal || chart.category !== category) return;
+    // the reference of another version may have had most of another category: that is no point of this line
+    const alike = (item) => item.value !== null && item.category === (figure.dataset.category ?? null);
+    const fresh = (await answer.json()).items.reverse().filter(alike).map((item) => upright(item, figure));
     chart.points = [...chart.points, ...fresh].slice(-MOST_POINTS);
     if (chart.plot && last !== undefined) {
       chart.plot.setData(columns(chart.points));
@@ -151,8 +152,8 @@
           if (chart.plot && box.width) chart.plot.setSize({ width: box.width, height: box.height });
         }).observe(chart.box);
       }
-      const { signal, lastRow, marks } = figure.dataset;
-      if (chart.signal !== signal) Object.assign(chart, { signal, points: [], lastRow: null });
+      const { signal, category, lastRow, marks } = figure.dataset;
+      if (chart.signal !== signal || chart.category !== category) Object.assign(chart, { signal, category, points: [], lastRow: null });
       if (chart.lastRow !== lastRow) {
         chart.lastRow = lastRow;
         load(chart).catch(() => { chart.lastRow = null; });

@@ -115,6 +115,7 @@ signals = Table(
     Column("row", BigInteger, nullable=False),
     Column("ts", Float, nullable=False),
     Column("rows", Integer, nullable=False),
+    Column("category", String),
     Column("value", Float),
     Column("low", Float),
     Column("high", Float),
