@@ -1,12 +1,13 @@
 """Detectors by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from detectors.base import Detector
 from detectors.columns import Stream
 from detectors.e_detector import EDetector
+from detectors.parameters import Parameter, Value, read
 from detectors.reference import Reference
 
 DEFAULT: Final = ("e_detector",)
@@ -26,108 +27,142 @@ class Options:
     min_loss: float = 0.01
 
 
-Factory = Callable[[Reference, Options], Detector]
+Parameters = Mapping[str, Value]
+Factory = Callable[[Reference, Options, Parameters], Detector]
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """A detector as it is offered: its name, the streams that it watches, and how to make one."""
+    """A detector as it is offered: its name, the streams that it watches, its parameters, and how to make one."""
 
     name: str
     streams: frozenset[Stream]
     build: Factory
+    parameters: tuple[Parameter, ...] = ()
 
 
 class UnknownDetector(KeyError):
     """No detector has that name."""
 
 
-def build(name: str, reference: Reference, options: Options) -> Detector | None:
+def build(
+    name: str, reference: Reference, options: Options, given: Mapping[str, object] | None = None
+) -> Detector | None:
     """Make the detector ``name`` for the stream of ``reference``; None where it does not watch such a stream.
 
-    Raises UnknownDetector for a name that is not registered.
+    ``given`` has the parameters that are not to be as by default. Raises UnknownDetector for a name that is not
+    registered, WrongParameter.
     """
     spec = DETECTORS.get(name)
     if spec is None:
         raise UnknownDetector(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")
-    return spec.build(reference, options) if reference.stream in spec.streams else None
+    parameters = read(name, spec.parameters, given or {})
+    return spec.build(reference, options, parameters) if reference.stream in spec.streams else None
 
 
-def _e_detector(reference: Reference, options: Options) -> Detector:
+def _e_detector(reference: Reference, options: Options, _: Parameters) -> Detector:
     return EDetector(reference, options.events_per_false_alarm, options.min_effect, options.min_loss)
 
 
-def _river(name: str, make: Callable[[], Any], warm_up_rows: int = 2_000, *, flags_only: bool = False) -> Factory:
-    def factory(reference: Reference, options: Options) -> Detector:
-        from detectors.river_drift import RiverDrift
+def _half_space_trees(reference: Reference, options: Options, _: Parameters) -> Detector:
+    from detectors.half_space_trees import HalfSpaceTrees
+
+    return HalfSpaceTrees(reference, options.events_per_false_alarm, options.min_effect)
+
+
+def _river(name: str, make: Callable[..., Any], *, flags_only: bool = False) -> Factory:
+    def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
+        from detectors.river_drift import WARM_UP_ROWS, RiverDrift
 
         return RiverDrift(
             name,
-            make,
+            lambda: make(**parameters),
             reference,
             events_per_false_alarm=options.events_per_false_alarm,
             min_effect=options.min_effect,
             min_loss=options.min_loss,
-            warm_up_rows=warm_up_rows,
+            warm_up_rows=int(parameters.get("window_size", WARM_UP_ROWS)),
             flags_only=flags_only,
         )
 
     return factory
 
 
-def _half_space_trees(reference: Reference, options: Options) -> Detector:
-    from detectors.half_space_trees import HalfSpaceTrees
-
-    return HalfSpaceTrees(reference, options.events_per_false_alarm, options.min_effect)
-
-
 # river has no types, and takes two seconds and a hundred megabytes to import: only who asks for it pays
 
 
-def _adwin() -> Any:
+def _adwin(**parameters: Value) -> Any:
     from river.drift import ADWIN
 
-    return ADWIN()  # type: ignore[no-untyped-call]
+    return ADWIN(**parameters)  # type: ignore[no-untyped-call]
 
 
-def _page_hinkley() -> Any:
+def _page_hinkley(**parameters: Any) -> Any:
     from river.drift import PageHinkley
 
-    return PageHinkley()
+    return PageHinkley(**parameters)
 
 
-def _ddm() -> Any:
+def _ddm(**parameters: Any) -> Any:
     from river.drift.binary import DDM
 
-    return DDM()
+    return DDM(**parameters)
 
 
-def _hddm_w() -> Any:
+def _hddm_w(**parameters: Value) -> Any:
     from river.drift.binary import HDDMW
 
-    return HDDMW()  # type: ignore[no-untyped-call]
+    return HDDMW(**parameters)  # type: ignore[no-untyped-call]
 
 
-def _kswin() -> Any:
+def _kswin(**parameters: Any) -> Any:
     from river.drift import KSWIN
 
-    return KSWIN(seed=0)
+    return KSWIN(**parameters, seed=0)
 
 
 _OUTCOME: Final = frozenset({Stream.OUTCOME})
 _FEATURES: Final = frozenset({Stream.FEATURES})
 
+_ADWIN: Final = (
+    Parameter("delta", 0.002, "chance of a false cut at each look; smaller is slower to fire", 1e-12, 0.5),
+    Parameter("clock", 32, "values between two looks", 1, 10_000),
+    Parameter("max_buckets", 5, "buckets of each size that are kept", 2, 100),
+    Parameter("min_window_length", 5, "least values on either side of a cut", 1, 10_000),
+    Parameter("grace_period", 10, "values before the first look", 1, 1_000_000),
+)
+_PAGE_HINKLEY: Final = (
+    Parameter("min_instances", 30, "values before it may fire", 1, 1_000_000),
+    Parameter("delta", 0.005, "deviation from the mean that is nothing", 0, 10),
+    Parameter("threshold", 50.0, "sum of deviations at which it fires", 0.001, 1_000_000),
+    Parameter("alpha", 0.9999, "how much of the sum is kept at each value", 0.5, 1),
+)
+_DDM: Final = (
+    Parameter("warm_start", 30, "values before it may fire", 1, 1_000_000),
+    Parameter("drift_threshold", 3.0, "standard deviations above the least error rate at which it fires", 0.1, 100),
+)
+_HDDM_W: Final = (
+    Parameter("drift_confidence", 0.001, "chance of a false alarm; smaller is slower to fire", 1e-12, 0.5),
+    Parameter("lambda_val", 0.05, "weight of the latest value in the mean", 0.0001, 1),
+    Parameter("two_sided_test", default=False, meaning="whether an error that falls makes it begin anew as well"),
+)
+_KSWIN: Final = (
+    Parameter("alpha", 0.005, "level of the test at each value; smaller is slower to fire", 1e-12, 0.5),
+    Parameter("window_size", 100, "values that are kept", 100, 10_000),
+    Parameter("stat_size", 30, "latest values that are compared with those before", 5, 50),
+)
+
 _ALL: Final = (
     DetectorSpec("e_detector", frozenset(Stream), _e_detector),
     DetectorSpec("half_space_trees", _FEATURES, _half_space_trees),
-    DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin)),
-    DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley)),
-    DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm, flags_only=True)),
-    DetectorSpec("hddm_w", _OUTCOME, _river("hddm_w", _hddm_w, flags_only=True)),
-    DetectorSpec("kswin", _OUTCOME, _river("kswin", _kswin, 100)),
-    DetectorSpec("adwin_features", _FEATURES, _river("adwin_features", _adwin)),
-    DetectorSpec("page_hinkley_features", _FEATURES, _river("page_hinkley_features", _page_hinkley)),
-    DetectorSpec("kswin_features", _FEATURES, _river("kswin_features", _kswin, 100)),
+    DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin), _ADWIN),
+    DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley), _PAGE_HINKLEY),
+    DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm, flags_only=True), _DDM),
+    DetectorSpec("hddm_w", _OUTCOME, _river("hddm_w", _hddm_w, flags_only=True), _HDDM_W),
+    DetectorSpec("kswin", _OUTCOME, _river("kswin", _kswin), _KSWIN),
+    DetectorSpec("adwin_features", _FEATURES, _river("adwin_features", _adwin), _ADWIN),
+    DetectorSpec("page_hinkley_features", _FEATURES, _river("page_hinkley_features", _page_hinkley), _PAGE_HINKLEY),
+    DetectorSpec("kswin_features", _FEATURES, _river("kswin_features", _kswin), _KSWIN),
 )
 
 DETECTORS: Final[dict[str, DetectorSpec]] = {spec.name: spec for spec in _ALL}

@@ -2,8 +2,8 @@
 
 They have no guaranteed rate of false alarms (bench/quality.py measures it) and are offered because people know them.
 What they fire on is raised only when the change is large enough, like everything else. Their parameters are river's
-defaults; values other than a wrong or right prediction are scaled to the reference's mean and standard deviation,
-which is what those defaults are made for.
+defaults unless others are given; values other than a wrong or right prediction are scaled to the reference's mean and
+standard deviation, which is what those defaults are made for.
 
 ADWIN: Bifet and Gavalda 2007. Page-Hinkley: Page 1954, Mouss et al. 2004. DDM: Gama et al. 2004. HDDM_W: Frias-Blanco
 et al. 2015. KSWIN: Raab, Heusinger and Schleif 2020.

@@ -18,6 +18,7 @@ from daemon.metrics import TABLE
 from daemon.settings import Row, Settings, describe
 from daemon.web.openapi import document
 from daemon.web.routes import ROUTES
+from detectors.registry import DETECTORS
 
 DOCS = Path(__file__).resolve().parent
 README = DOCS.parent / "README.md"
@@ -27,6 +28,14 @@ OF_MODELS = """\
 Every setting is an environment variable. One that is not said to be for the whole daemon can be given for a single
 model: `DRIFTD_MODELS__LOANS__MIN_EFFECT` is `DRIFTD_MIN_EFFECT` of the model `loans`. In a model's name, whatever is
 no letter or digit is written `_`. `none` switches off what has a value otherwise, and an empty variable is not set.
+
+"""
+
+OF_DETECTORS = """\
+## Parameters of detectors
+
+`DRIFTD_DETECTORS` takes them in brackets: `default,adwin(delta=0.01)`. A detector whose parameters have changed starts
+afresh, with the reference that the model has; the log says so.
 
 """
 
@@ -50,6 +59,18 @@ def _meaning(row: Row) -> str:
     if not row.per_model:
         notes.append("For the whole daemon.")
     return " ".join(notes)
+
+
+def parameters() -> str:
+    """Every parameter of every detector."""
+    head = ("detector", "parameter", "default", "accepts", "")
+    rows = (
+        (f"`{spec.name}`", f"`{one.name}`", str(one.default).lower(), one.accepts, one.meaning)
+        for spec in DETECTORS.values()
+        for one in spec.parameters
+    )
+    without = ", ".join(f"`{spec.name}`" for spec in DETECTORS.values() if not spec.parameters)
+    return f"{OF_DETECTORS}{table(head, rows)}\nWithout parameters: {without}.\n"
 
 
 def commands() -> str:
@@ -98,7 +119,7 @@ def pages() -> dict[Path, str]:
             flags=re.DOTALL,
         )
     return {
-        DOCS / "settings.md": f"{MADE}# Settings\n\n{OF_MODELS}{tables['settings']}",
+        DOCS / "settings.md": f"{MADE}# Settings\n\n{OF_MODELS}{tables['settings']}\n{parameters()}",
         DOCS / "command-line.md": f"{MADE}# Command line\n\n{tables['commands']}\n{help_texts()}",
         DOCS / "metrics.md": f"{MADE}# Metrics\n\n`GET /metrics` has these.\n\n{tables['metrics']}",
         DOCS / "openapi.json": json.dumps(document(ROUTES, version("driftd")), indent=1, sort_keys=True) + "\n",

@@ -6,7 +6,7 @@ from daemon.events.event_rules import EventLimits
 from daemon.lifecycle.policy import Rules
 from daemon.monitoring.monitor import Monitor, MonitorOptions
 from daemon.monitoring.tasks import Task
-from daemon.settings import ModelSettings
+from daemon.settings import DetectorChoice, ModelSettings
 from daemon.settings import Task as ChosenTask
 from detectors import registry
 from detectors.base import Detector
@@ -33,22 +33,23 @@ def make_monitor(model: str, settings: ModelSettings, limits: EventLimits = DEFA
         limits=limits,
     )
 
-    names = detector_names(settings)
+    chosen = chosen_detectors(settings)
 
     def build(reference: Reference) -> Sequence[Detector]:
-        watching = [name for name in names if reference.stream in DETECTORS[name].streams]
+        watching = [one for one in chosen if reference.stream in DETECTORS[one.name].streams]
         share = SHARES[reference.stream] / max(len(watching), 1)
         told = Options(settings.events_per_false_alarm / share, settings.min_effect, settings.min_loss)
-        made = [registry.build(name, reference, told) for name in watching]
+        made = [registry.build(one.name, reference, told, dict(one.options)) for one in watching]
         return [detector for detector in made if detector is not None]
 
     return Monitor(model, options, build)
 
 
-def detector_names(settings: ModelSettings) -> list[str]:
-    """The registry names of the detectors to run, ``default`` spelt out."""
-    chosen = [name for one in settings.detectors for name in (DEFAULT if one.name == "default" else (one.name,))]
-    return list(dict.fromkeys(chosen))
+def chosen_detectors(settings: ModelSettings) -> list[DetectorChoice]:
+    """The detectors to run, ``default`` spelt out, each once."""
+    default = [DetectorChoice(name) for name in DEFAULT]
+    spelt_out = [each for one in settings.detectors for each in (default if one.name == "default" else [one])]
+    return list(dict.fromkeys(spelt_out))
 
 
 def rules_of(settings: ModelSettings) -> Rules:

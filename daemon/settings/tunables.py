@@ -203,7 +203,7 @@ class ModelSettings(Group):
     """How far the daemon goes by itself: observe alerts only, recommend also trains and gates and waits for a person,
     auto redeploys what passes the gate."""
     detectors: Detectors = (DetectorChoice("default"),)
-    """Detectors to run, by registry name; default stands for the default set."""
+    """Detectors to run, by registry name; default stands for the default set. docs/settings.md has their parameters."""
     features: Annotated[Names, Unset("all")] | None = None
     """The features to watch."""
     exclude: Names | None = None
