@@ -56,7 +56,8 @@ class Archive:
 
         blocks = []
         for one in monitors:
-            for kind, table, span in tables_of(one.row["task"], one.findings, received):
+            horizon = one.row["rows"] + one.monitor.options.max_waiting
+            for kind, table, span in tables_of(one.row["task"], one.findings, received, horizon):
                 row = {"model": one.model, "kind": kind, "rows": table.num_rows, **span}
                 if table.num_rows >= min(self.file_rows, LARGE_CHECKPOINT_ROWS):
                     blocks.append(Block(tables.archive_files, row | self._file(one.model, kind, [table])))

@@ -20,20 +20,33 @@ from daemon.monitoring.tasks import Task
 from detectors.columns import number_as_text
 
 
-def tables_of(task: Task | None, findings: Findings, received: float) -> Iterator[tuple[str, pa.Table, dict[str, Any]]]:
-    """Kind, table, and what the store is to know of it, for each kind of which there are rows."""
+def tables_of(
+    task: Task | None, findings: Findings, received: float, horizon: int
+) -> Iterator[tuple[str, pa.Table, dict[str, Any]]]:
+    """Kind, table, and what the store is to know of it, for each kind of which there are rows.
+
+    ``horizon`` is the first row for which a label that has come by now is not kept any more.
+    """
     predictions = [(one, rows) for one, rows in findings.predictions if len(rows)]
     if predictions:
         latest = max(float(one.ts.max()) for one, _ in predictions)
         known = {"first_row": int(predictions[0][1][0]), "last_row": int(predictions[-1][1][-1]), "last_ts": latest}
         yield "events", _events(predictions, task), known
-    unknown = {"first_row": None, "last_row": None}
     if findings.labels:
         latest = max(float(one.ts.max()) for one, _ in findings.labels)
-        yield "labels", _labels(findings.labels, task, received), unknown | {"last_ts": latest}
+        yield "labels", _labels(findings.labels, task, received), _span(findings.labels, horizon) | {"last_ts": latest}
     apart = [one for one in findings.features if len(one.ids)]
     if apart:
+        unknown = {"first_row": None, "last_row": None}
         yield "features", _apart(apart), unknown | {"last_ts": max(float(one.ts.max()) for one in apart)}
+
+
+def _span(parts: Sequence[tuple[Labels, Sequence[int]]], horizon: int) -> dict[str, int]:
+    """From the first to the last row that the labels may be of: those that wait may be of any up to the horizon."""
+    rows = np.array(list(chain.from_iterable(rows for _, rows in parts)), dtype=np.int64)
+    known = rows[rows >= 0]
+    first = int(known.min()) if len(known) else horizon
+    return {"first_row": first, "last_row": int(known.max()) if len(known) == len(rows) else horizon}
 
 
 def _events(parts: Sequence[tuple[Predictions, NDArray[np.int64]]], task: Task | None) -> pa.Table:

@@ -5,15 +5,22 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from pipelines import World, batch
 from seeded_events import label, line, prediction
 
 from daemon.archive import Archive, folder_of
+from daemon.lifecycle import jobs
+from daemon.lifecycle.job_folder import Places, prepare
+from daemon.lifecycle.policy import Trigger
+from daemon.lifecycle.recipe import Recipe
 from daemon.monitoring.monitor import MonitorOptions
 from daemon.stores import tables
 from daemon.stores.migrate import upgrade
+from retrain.job import DatasetSettings, read_job
+from retrain.joins import labelled_rows
 
 
 @pytest.fixture
@@ -162,3 +169,66 @@ async def test_an_archive_without_a_folder_has_nothing_to_sweep(world: World) ->
     pipeline = await world.start()
     assert isinstance(world.archive_of(pipeline), Archive)
     assert await world.archive_of(pipeline).sweep() == 0
+
+
+async def test_a_retrain_of_later_rows_reads_no_label_file_of_earlier_ones(world: World) -> None:
+    world.file_rows = 1
+    pipeline = await world.start()
+    for first in (0, 100, 200):
+        labels = [line(**label(number, number % 2)) for number in range(first, first + 100)]
+        await pipeline.process(batch(*events(100, first), *labels, first=2 * first))
+        await pipeline.flush()
+    inputs = {since: await prepared(world, since) for since in (0, 150, 250)}
+    assert {since: [len(found.labels), len(found.files)] for since, found in inputs.items()} == {
+        0: [3, 3],
+        150: [2, 2],
+        250: [1, 1],
+    }
+    for since in (150, 250):
+        rows = [one for one in await rows_of(world, inputs[0], since) if one["row"] >= since]
+        assert await rows_of(world, inputs[since], since) == rows
+        assert len(rows) == 300 - since
+
+
+async def test_a_label_that_came_before_its_prediction_is_read_with_the_rows_it_may_be_of(world: World) -> None:
+    world.file_rows = 1
+    pipeline = await world.start()
+    await pipeline.process(batch(*events(50), *[line(**label(number, 1)) for number in range(40, 60)]))
+    await pipeline.flush()
+    await pipeline.process(batch(*events(50, 50), first=70))
+    await pipeline.flush()
+    found = await prepared(world, 55)
+    assert [one["row"] for one in await rows_of(world, found, 55)] == [55, 56, 57, 58, 59]
+    [file] = [row for row in await world.rows(tables.archive_files) if row["kind"] == "labels"]
+    assert (file["first_row"], file["last_row"]) == (40, 50 + world.options.max_waiting)
+
+
+async def test_joined_small_parts_hold_every_row_that_their_parts_do(world: World) -> None:
+    pipeline = await world.start()
+    for first, labelled in ((0, range(10)), (20, (35, 22)), (40, ())):
+        labels = [line(**label(number, 1)) for number in labelled]
+        await pipeline.process(batch(*events(20, first), *labels, first=first + first // 20 * 10))
+        await pipeline.flush()
+    await world.archive_of(pipeline).compact(1)
+    spans = {row["kind"]: (row["first_row"], row["last_row"]) for row in await world.rows(tables.archive_files)}
+    assert spans == {"events": (0, 59), "labels": (0, 35)}
+
+
+async def prepared(world: World, since: int) -> DatasetSettings:
+    """What a retrain of the rows from ``since`` on is given to read."""
+    places = Places.below(world.folder)
+    async with world.stores[-1].begin() as connection:
+        job, _ = await jobs.enqueue(connection, "loans", Trigger.MANUAL, world.now, since_row=since)
+        await jobs.claim(connection, "me", world.now)
+    async with world.stores[-1].begin() as connection:
+        folder = await prepare(connection, job, Recipe(), places)
+        await jobs.finish(connection, job.id, "me", world.now, "failed")
+    return read_job(folder).dataset
+
+
+async def rows_of(world: World, dataset: DatasetSettings, since: int) -> list[dict[str, Any]]:
+    """The labelled rows that a retrain makes of it."""
+    folder = max((world.folder / "jobs").iterdir(), key=lambda path: int(path.name))
+    job = msgspec.structs.replace(read_job(folder), dataset=dataset, cutoff_ts=world.now)
+    found: list[dict[str, Any]] = labelled_rows(job, since).to_pylist()
+    return found
