@@ -76,14 +76,14 @@ def recipe_of(settings: Settings) -> Callable[[str], Recipe]:
 
 def entries(settings: Settings, store: Store, archive: Archive, triggers: Triggers) -> list[Entry]:
     """What is done at certain times: cron retrains, and housekeeping."""
+
+    def keep(model: str) -> Keep:
+        own = settings.model(model)
+        return Keep(own.signal_days, own.archive.days, own.retrain.keep_versions)
+
     every = [settings, *settings.models.values()]
     crons = [one.retrain.cron for one in every if one.retrain.cron is not None]
-    house = Housekeeping(
-        store,
-        Places.below(settings.data_dir),
-        lambda model: Keep(settings.model(model).signal_days, settings.model(model).archive.days),
-        archive.expire,
-    )
+    house = Housekeeping(store, Places.below(settings.data_dir), keep, archive.expire)
     return [
         *retrains(crons, lambda model: settings.model(model).retrain.cron, triggers),
         Entry(name="housekeeping", times=HOUSEKEEPING_TIMES, after=house),

@@ -14,6 +14,7 @@ from daemon.lifecycle.job_folder import Places
 from daemon.lifecycle.jobs import ACTIVE
 from daemon.lifecycle.policy import DAY_SECONDS
 from daemon.lifecycle.promotion import VersionState
+from daemon.lifecycle.pruning import prune
 from daemon.logs import get_logger
 from daemon.stores.engine import Store
 from daemon.stores.tables import jobs, models, signals, slots, versions
@@ -29,10 +30,11 @@ log = get_logger("daemon.lifecycle.housekeeping")
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """For how many days to keep what of a model."""
+    """For how many days to keep what of a model, and of how many of its versions the files."""
 
     signal_days: float = 90.0
     archive_days: float = 90.0
+    versions: int = 20
 
 
 Expire = Callable[[str, float], Awaitable[object]]
@@ -40,7 +42,7 @@ Expire = Callable[[str, float], Awaitable[object]]
 
 
 class Housekeeping:
-    """Deletes old measurements, archived events, folders of retrains and taken cron times."""
+    """Deletes old measurements, archived events, files of versions, folders of retrains and taken cron times."""
 
     def __init__(self, store: Store, places: Places, keep: Callable[[str], Keep], expire: Expire) -> None:
         self._store = store
@@ -57,6 +59,7 @@ class Housekeeping:
             keep = self._keep(model)
             await self._forget_signals(model, now - keep.signal_days * DAY_SECONDS)
             await self._expire(model, now - keep.archive_days * DAY_SECONDS)
+            await prune(self._store, self._places, model, keep.versions)
         for folder in folders:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         async with self._store.begin() as connection:

@@ -133,6 +133,9 @@ async def send(connection: AsyncConnection, model: str, version: str, reason: Ve
     other = await under_way(connection, model)
     if other is not None:
         raise NotPossible("already_running", f"version {other.version} of {model} is being deployed", "try again soon")
+    if found.path is None and found.origin == "trained":
+        hint = f"driftd retrain {model} makes another one; DRIFTD_RETRAIN__KEEP_VERSIONS says how many are kept"
+        raise NotPossible("files_gone", f"the files of version {version} of {model} are not kept any more", hint)
     if found.path is None:
         hint = f"redeploy {version} yourself: the daemon sees it in the events"
         raise NotPossible("not_ours", f"version {version} of {model} was not made here: its files are unknown", hint)

@@ -121,6 +121,9 @@ class RetrainSettings(Group):
     """Most memory of a training, in MiB."""
     threads: Count = 1
     """Threads of a training."""
+    keep_versions: Annotated[int, Field(ge=0)] = 20
+    """Newest versions of a model whose files are kept; beside them always the one in service, the one before it, and
+    those that wait for approval. What is known of the others stays in the store."""
 
 
 class GateSettings(Group):
