@@ -9,7 +9,9 @@ import math
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable, Mapping
+from types import TracebackType
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
@@ -81,6 +83,17 @@ def _pattern(spelling: str) -> str:
     return pattern if len(spelling) >= SHORT else rf"(?<!\w){pattern}(?!\w)"
 
 
+_present = Redactor(())
+
+
+def without_secrets(text: str) -> str:
+    """What came from outside, such as the words of a program that somebody else wrote, fit for being stored and sent.
+
+    The secrets are those of the last ``configure``.
+    """
+    return _present(text)
+
+
 def configure(
     level: LogLevel = LogLevel.INFO,
     log_format: LogFormat = LogFormat.AUTO,
@@ -93,6 +106,8 @@ def configure(
 
     May be called again, for instance once the settings are known: the last call holds.
     """
+    global _present  # noqa: PLW0603 (there is one log)
+    _present = Redactor(secrets)
     stream = stream if stream is not None else sys.stderr
     on_terminal = stream.isatty()
     as_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and on_terminal)
@@ -112,7 +127,7 @@ def configure(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _without(Redactor(secrets)),
+                _without(_present),
                 *([_one_line, _text(colours=colours)] if as_text else [_json]),
             ],
         )
@@ -134,6 +149,33 @@ def configure(
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level is LogLevel.DEBUG else logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def log_what_nobody_catches() -> None:
+    """Have errors that end a thread or the process logged, rather than printed with all that they hold.
+
+    Those of asyncio's tasks are logged already: its own handler does.
+    """
+    logger = get_logger("daemon")
+
+    def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error.with_traceback(None), None)
+        else:
+            logger.critical("unexpected, the process ends", exc_info=(kind, error, trace))
+
+    def of_thread(caught: threading.ExceptHookArgs) -> None:
+        if caught.exc_value is not None and not issubclass(caught.exc_type, SystemExit):
+            name = None if caught.thread is None else caught.thread.name
+            told = (caught.exc_type, caught.exc_value, caught.exc_traceback)
+            logger.error("unexpected, a thread ends", thread=name, exc_info=told)
+
+    def of_nobody(caught: "sys.UnraisableHookArgs") -> None:
+        if caught.exc_value is not None:
+            told = (caught.exc_type, caught.exc_value, caught.exc_traceback)
+            logger.error("unexpected, and nobody to tell", where=repr(caught.object), exc_info=told)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = of_process, of_thread, of_nobody
 
 
 def _text(*, colours: bool) -> Processor:

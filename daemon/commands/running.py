@@ -19,7 +19,7 @@ def run() -> None:
     """Run the daemon until it is told to stop. Settings are environment variables: see driftd check-config."""
     from daemon.app import serve
     from daemon.guard import ForeignPackage, check_packages
-    from daemon.logs import configure
+    from daemon.logs import configure, log_what_nobody_catches
     from daemon.matrix_threads import one_thread_for_matrices
 
     found = settings()
@@ -28,6 +28,7 @@ def run() -> None:
     except ForeignPackage as error:
         raise Failure(str(error), os.EX_CONFIG) from None
     configure(found.log_level, found.log_format, found.secrets())
+    log_what_nobody_catches()
     one_thread_for_matrices()
     code = asyncio.run(serve(found))
     if code:

@@ -8,6 +8,7 @@ import msgspec
 
 from daemon.lifecycle.jobs import Job
 from daemon.lifecycle.promotion import VersionReason, VersionState
+from daemon.logs import without_secrets
 from daemon.settings import Mode
 from retrain.base import Outcome, Reason
 from retrain.result import RESULT_FILE
@@ -47,11 +48,16 @@ def failed(reason: str, message: str, hint: str = "") -> Answer:
 
 
 def read_answer(folder: Path, job: Job, code: int, tail: str) -> Answer:
-    """Read what the child left in ``folder``; ``code`` is its exit code, ``tail`` the end of its log."""
+    """Read what the child left in ``folder``; ``code`` is its exit code, ``tail`` the end of its log.
+
+    The child is given no secret of the daemon; where somebody's training code knows one by itself it is hidden.
+    """
+    tail = without_secrets(tail)
     try:
         content = (folder / RESULT_FILE).read_bytes()
         result = msgspec.json.decode(content, type=Result)
-        stored: dict[str, Any] = msgspec.json.decode(content)
+        result.message, result.hint = without_secrets(result.message), without_secrets(result.hint)
+        stored: dict[str, Any] = msgspec.json.decode(content) | {"message": result.message, "hint": result.hint}
     except FileNotFoundError:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         reason = Reason.OUT_OF_MEMORY if code == KILLED else Reason.UNEXPECTED

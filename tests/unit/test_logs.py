@@ -3,8 +3,14 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
@@ -12,8 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import logs
+from daemon.lifecycle.outcome import read_answer
 from daemon.settings import LogFormat, LogLevel
+from retrain.result import RESULT_FILE
 
+ROOT = Path(__file__).parents[2]
 SECRET = 'xoxb-1234"56/é\n78'
 
 
@@ -32,6 +41,7 @@ def logging_as_before() -> Iterator[None]:
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
+    logs._present = logs.Redactor(())
     for name in logs.CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET)
 
@@ -186,3 +196,61 @@ def test_of_two_secrets_one_inside_the_other_nothing_is_left() -> None:
 
 def test_without_secrets_nothing_is_changed() -> None:
     assert logs.Redactor([])("as it is") == "as it is"
+
+
+CRASHES = {
+    "the process": "raise ValueError(SECRET)",
+    "a thread": "threading.Thread(target=fail).start()",
+    "a task of asyncio": "asyncio.run(forgotten())",
+    "an object that is let go": "Broken()",
+}
+
+
+@pytest.mark.parametrize("what", sorted(CRASHES))
+def test_what_nobody_catches_holds_no_secret_either(what: str) -> None:
+    """In a process of its own, because it is about how one ends."""
+    script = f"""
+import asyncio, gc, os, threading
+from daemon import logs
+SECRET = os.environ["PASSPHRASE"]
+logs.configure(secrets=[SECRET])
+logs.log_what_nobody_catches()
+
+def fail():
+    raise ValueError(SECRET)
+
+class Broken:
+    def __del__(self):
+        fail()
+
+async def forgotten():
+    async def failing():
+        fail()
+    task = asyncio.create_task(failing())
+    await asyncio.wait({{task}})
+    del task
+    gc.collect()
+
+{CRASHES[what]}
+"""
+    passphrase = "correct-horse-battery"
+    environment = {**os.environ, "PASSPHRASE": passphrase}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
+    )
+    assert passphrase not in done.stdout + done.stderr
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any("ValueError: ***" in one["exception"] for one in told)
+    assert done.returncode == (1 if what == "the process" else 0)
+
+
+def test_what_a_retrain_says_is_stored_without_secrets(tmp_path: Path) -> None:
+    logs.configure(stream=io.StringIO(), secrets=["correct-horse-battery"])
+    job: Any = SimpleNamespace(version="2")
+    said = {"outcome": "failed", "reasons": ["unexpected"], "message": "no correct-horse-battery here", "hint": ""}
+    (tmp_path / RESULT_FILE).write_text(json.dumps(said))
+    answer = read_answer(tmp_path, job, 1, "")
+    assert (answer.text, answer.stored["message"]) == ("no *** here", "no *** here")
+    (tmp_path / RESULT_FILE).unlink()
+    died = read_answer(tmp_path, job, 1, "password=correct-horse-battery is wrong")
+    assert died.text.endswith("password=*** is wrong")
