@@ -113,7 +113,7 @@ class Triggers:
     async def serves(self, connection: AsyncConnection, model: str, version: str, now: float, row: int = 0) -> None:
         """Take it that somebody else has brought a version into service: it serves from ``row`` on."""
         found = await versions.ensure_external(connection, model, version, now, row)
-        if found.state is VersionState.SEEN:
+        if found.state not in (VersionState.CHAMPION, VersionState.DEPLOYING):
             await versions.serve(connection, model, version, now, row)
         await settle(connection, model)
 

@@ -284,7 +284,7 @@ class Monitor:
     # --- another version, another reference
 
     def know_versions(self, versions: Iterable[str]) -> None:
-        """These versions are in the registry, made here or in service before: they do not take over by themselves."""
+        """These versions are in the registry, made here or in service before."""
         self.serving.know(versions)
 
     def adopt(self, version: str | None, references: dict[Stream, Reference | None]) -> None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 ASKED_EVERY: Final = 100
 """Predictions that name a version, after each of which is asked whether another one than the one in service made most
 of them. So many strays do not come together, and a new version needs many more for its reference anyway."""
+NEARLY_ALL: Final = 0.9
+"""Of these, for one that was in service before."""
 MOST_MET: Final = 1_000
 """Versions that are told of when events name them: whoever names a new one with each event gets no more."""
 
@@ -18,9 +20,10 @@ class Serving:
     """The first version that predictions ever name is the one in service.
 
     Another one takes over once it has made more than half of ``ASKED_EVERY`` predictions in a row that name a version,
-    from the prediction after these on: one stray event brings nothing into service. One that was in service, or that
-    was made here, never takes over by itself: ``go_on_with`` says when it does. All of this depends on the predictions
-    and their order alone.
+    from the prediction after these on: one stray event brings nothing into service. One that was in service before, or
+    that was made here, needs nearly all of them, and only after the one in service has been seen to be that: a service
+    that has not loaded its new version yet takes nothing back, and one of which both are parts does not go to and fro.
+    All of this depends on the predictions and their order alone.
     """
 
     def __init__(self) -> None:
@@ -29,31 +32,27 @@ class Serving:
         self._known: dict[str | None, None] = {None: None}
         self._met: dict[str, None] = {}
         self._asked = 0  # predictions since it was asked last
-        self._others: Counter[str] = Counter()  # those among them that name a version that may take over
+        self._others: Counter[str] = Counter()  # those among them that another version made
+        self._seen = False  # the one in service has made most of them at least once
 
     def know(self, versions: Iterable[str | None]) -> None:
-        """These do not take over by themselves."""
+        """These were in service before, or were made here."""
         self._known.update(dict.fromkeys(versions))
-        for version in self._others.keys() & self._known.keys():
-            del self._others[version]
 
     def until(self, versions: Sequence[str | None], start: int) -> int | None:
         """The place, after ``start``, up to which these may be counted at once; None for all of them.
 
         Whether one of them takes over is known at such a place and at no other.
         """
-        if not self._others and self._known.keys() >= set(versions):
+        own = (None, self.version)
+        if not self._others and set(versions) <= set(own):
             return None
         rest = range(start, len(versions))
-        other = start
         if not self._others:
-            found = next((place for place in rest if versions[place] not in self._known), None)
-            if found is None:
-                return None
-            other = found
-        if other > start:
-            return other
-        if self.version is None:
+            other = next((place for place in rest if versions[place] not in own), None)
+            if other is None or other > start:
+                return other
+        if self.version is None and versions[start] not in self._known:
             return start + 1
         missing = ASKED_EVERY - self._asked
         named = (place for place in rest if versions[place] is not None)
@@ -79,25 +78,34 @@ class Serving:
 
         ``take_over`` brings it into service.
         """
+        own = (None, self.version)
         named = len(versions) - versions.count(None)
-        if self._others or not self._known.keys() >= set(versions):
-            self._others.update(one for one in versions if one is not None and one not in self._known)
+        if not set(versions) <= set(own):
+            self._others.update(one for one in versions if one is not None and one not in own)
         if self._asked + named < ASKED_EVERY:
             self._asked += named
             return None
         self._asked = (self._asked + named) % ASKED_EVERY
         others, self._others = self._others, Counter()
-        return next((one for one, count in others.items() if 2 * count > ASKED_EVERY), None)
+        self._seen = self._seen or 2 * others.total() < ASKED_EVERY
+        return next((one for one, count in others.items() if self._takes_over(one, count)), None)
+
+    def _takes_over(self, version: str, count: int) -> bool:
+        if version in self._known:
+            return (self._seen or self.version is None) and count >= NEARLY_ALL * ASKED_EVERY
+        return 2 * count > ASKED_EVERY
 
     def take_over(self, version: str) -> None:
         """Unstamped rows stay those of whichever version is in service."""
         self.version = version
+        self._seen = True
         self.know([version])
 
     def go_on_with(self, version: str | None, row: int) -> None:
         """From this row on the version is in service, whatever predictions say of others."""
         self.version = version
         self.from_row = row
+        self._asked, self._others, self._seen = 0, Counter(), False
         self.know([version])
 
     def own(self, versions: Sequence[str | None]) -> NDArray[np.int64] | None:
@@ -115,11 +123,12 @@ class Serving:
             "met": list(self._met),
             "asked": self._asked,
             "others": dict(self._others),
+            "seen": self._seen,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what was stored."""
         self._known.update(dict.fromkeys(state["known"]))
         self._met = dict.fromkeys(state["met"])
-        self._asked, self._others = state["asked"], Counter(state["others"])
+        self._asked, self._others, self._seen = state["asked"], Counter(state["others"]), state["seen"]
         self.version, self.from_row = state["version"], state["from_row"]
