@@ -126,6 +126,8 @@ class DeployReason(StrEnum):
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
+    NOT_OURS = "not_ours"
+    """It was not made here, and nobody knows what the service was given."""
 
 
 class DeployError(Exception):
@@ -161,4 +163,12 @@ class Deployer(Protocol):
 
     def deploy(self, model: str, version: str, path: Path) -> Deployed:
         """Put the version whose files are in ``path`` into service."""
+        ...
+
+    def given(self, model: str) -> str | None:
+        """What the service is given now, as ``restore`` takes it; None where that cannot be told, or was made here."""
+        ...
+
+    def restore(self, model: str, version: str, given: str | None) -> Deployed:
+        """Put a version that was not made here back into service, ``given`` what it was. Blocks and raises as above."""
         ...

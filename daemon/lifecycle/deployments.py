@@ -25,14 +25,16 @@ from daemon.logs import get_logger
 from daemon.metrics import PROMOTIONS, ROLLBACKS, Metrics
 from daemon.stores.engine import Store
 from daemon.stores.tables import decisions
-from retrain.base import Deployed, DeployError, DeployReason
+from retrain.base import Deployed, Deployer, DeployError, DeployReason
 
 RETRY_SECONDS: Final = (5.0, 30.0, 120.0)
 """Waits between the tries of a deployment; after the last of them a person is asked."""
-HOPELESS: Final = frozenset({DeployReason.BAD_SETTING, DeployReason.TAMPERED})
+HOPELESS: Final = frozenset({DeployReason.BAD_SETTING, DeployReason.TAMPERED, DeployReason.NOT_OURS})
 """Failures that no second try can mend."""
 ADOPT_SECONDS: Final = 5.0
 UNEXPECTED: Final = "unexpected"
+EXTERNAL: Final = "external"
+"""Origin of a version that was not made here."""
 
 log = get_logger("daemon.lifecycle.deployments")
 T = TypeVar("T")
@@ -117,13 +119,26 @@ class Deployments:
         from retrain.deployers import deploy, make_deployer
 
         recipe = self._recipe(version.model)
-        if version.path is None or version.hash is None:
-            raise DeployError(DeployReason.TAMPERED, f"version {version.version} was not made here", "redeploy it")
-        deployer, path = make_deployer(recipe.deployer, recipe.deploy), Path(version.path)
-        name, evaluated = version.version, version.hash
-        return await in_thread(
-            lambda: deploy(deployer, model=version.model, version=name, path=path, model_hash=evaluated)
-        )
+        deployer = make_deployer(recipe.deployer, recipe.deploy)
+        model, name, path = version.model, version.version, version.path
+        if version.origin == EXTERNAL:
+            return await in_thread(lambda: deployer.restore(model, name, path))
+        if path is None or version.hash is None:
+            raise DeployError(DeployReason.TAMPERED, f"the files of version {name} are gone", f"driftd retrain {model}")
+        await self._remember_given(model, deployer)
+        files, evaluated = Path(path), version.hash
+        return await in_thread(lambda: deploy(deployer, model=model, version=name, path=files, model_hash=evaluated))
+
+    async def _remember_given(self, model: str, deployer: Deployer) -> None:
+        """Before the first switch away from a version that was not made here: what its service has, to go back to."""
+        async with self._store.read() as connection:
+            champion = await versions.in_service(connection, model)
+        if champion is None or champion.origin != EXTERNAL:
+            return
+        given = await in_thread(lambda: deployer.given(model))
+        if given is not None:
+            async with self._store.begin() as connection:
+                await versions.remember_given(connection, model, champion.version, given)
 
     async def _failed(self, version: Version, reason: str, message: str, hint: str) -> None:
         key = (version.model, version.version)
@@ -145,8 +160,10 @@ class Deployments:
             await self._note(connection, version.model, NoteKind.DEPLOY_FAILED, fields, now)
             values = {"model": version.model, "at": now, "action": "deploy_failed", "reason": reason}
             await connection.execute(insert(decisions).values({**values, "detail": {**fields, "by": version.by}}))
-            again = f"see to it, then driftd promote {version.model} {version.version}"
-            await settle(connection, version.model, held=f"{text}; {again}")
+            again = f"; see to it, then driftd promote {version.model} {version.version}"
+            if reason == DeployReason.NOT_OURS:
+                again = ""  # nothing but what the hint says would help
+            await settle(connection, version.model, held=f"{text}{again}")
 
     async def _say(self, connection: AsyncConnection, version: Version, former: str | None, now: float) -> None:
         kind = NoteKind.ROLLED_BACK if version.rolls_back else NoteKind.PROMOTED

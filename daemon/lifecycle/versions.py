@@ -136,9 +136,6 @@ async def send(connection: AsyncConnection, model: str, version: str, reason: Ve
     if found.path is None and found.origin == "trained":
         hint = f"driftd retrain {model} makes another one; DRIFTD_RETRAIN__KEEP_VERSIONS says how many are kept"
         raise NotPossible("files_gone", f"the files of version {version} of {model} are not kept any more", hint)
-    if found.path is None:
-        hint = f"redeploy {version} yourself: the daemon sees it in the events"
-        raise NotPossible("not_ours", f"version {version} of {model} was not made here: its files are unknown", hint)
     return await _set(connection, found, Step.DEPLOY, reason, by)
 
 
@@ -178,6 +175,12 @@ async def give_up(connection: AsyncConnection, model: str, version: str) -> Vers
     found = await _known(connection, model, version)
     step = Step.GIVE_UP_ROLLBACK if found.rolls_back else Step.GIVE_UP
     return await _set(connection, found, step, VersionReason.DEPLOY_FAILED, found.by)
+
+
+async def remember_given(connection: AsyncConnection, model: str, version: str, given: str) -> None:
+    """Note what the service was given of a version that was not made here, so that it can be given that again."""
+    which = (versions.c.model == model) & (versions.c.version == version) & (versions.c.origin == "external")
+    await connection.execute(update(versions).where(which).values(path=given))
 
 
 async def adopted(connection: AsyncConnection, model: str, version: str, now: float) -> None:

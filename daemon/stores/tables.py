@@ -213,7 +213,7 @@ versions = Table(
     Column("reason", String),  # why it is in that state
     Column("by", String),  # who put it there
     Column("origin", String, nullable=False),  # trained or external
-    Column("path", String),
+    Column("path", String),  # its files, while they are kept; of an external one what its service was given
     Column("hash", String),
     Column("job", BigInteger),
     Column("created", Float, nullable=False),

@@ -12,7 +12,8 @@ class CommandDeployer:
     """Runs a command with ``DRIFTD_MODEL``, ``DRIFTD_VERSION`` and ``DRIFTD_PATH`` in its environment.
 
     Exit code 0 says that the version is in service. The command may be run again for a version that already is, and
-    must then succeed too.
+    must then succeed too. To go back to a version that was not made here it is run with that version's name, with
+    ``DRIFTD_ORIGIN=external``, and with a path at which there is nothing.
     """
 
     name = "command"
@@ -27,11 +28,28 @@ class CommandDeployer:
 
     def deploy(self, model: str, version: str, path: Path) -> Deployed:
         """See ``Deployer``."""
-        environment = {"DRIFTD_MODEL": model, "DRIFTD_VERSION": version, "DRIFTD_PATH": str(path.resolve())}
+        return self._run(model, version, path.resolve(), "trained")
+
+    def given(self, model: str) -> None:
+        """See ``Deployer``."""
+        del model
+
+    def restore(self, model: str, version: str, given: str | None) -> Deployed:
+        """See ``Deployer``."""
+        del given
+        return self._run(model, version, None, "external")
+
+    def _run(self, model: str, version: str, path: Path | None, origin: str) -> Deployed:
         with tempfile.TemporaryDirectory(dir=self._work, prefix="deploy-") as folder:
+            # a script that would copy from there fails, where an empty text might mean the root of everything
+            files = Path(folder) / "not-made-here" if path is None else path
+            environment = {"DRIFTD_MODEL": model, "DRIFTD_VERSION": version, "DRIFTD_PATH": str(files)}
             try:
                 done = command.run(
-                    self._arguments, environment=environment, seconds=self._seconds, log=Path(folder) / "log"
+                    self._arguments,
+                    environment={**environment, "DRIFTD_ORIGIN": origin},
+                    seconds=self._seconds,
+                    log=Path(folder) / "log",
                 )
             except OSError as error:
                 message = f"cannot run {self._arguments[0]}: {error.strerror or error}"

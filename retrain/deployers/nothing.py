@@ -18,3 +18,11 @@ class NoDeployer:
     def deploy(self, model: str, version: str, path: Path) -> Deployed:
         """See ``Deployer``."""
         return Deployed(model, version, str(path), changed=False, detail="left in the registry")
+
+    def given(self, model: str) -> None:
+        """See ``Deployer``."""
+        del model
+
+    def restore(self, model: str, version: str, given: str | None) -> Deployed:
+        """See ``Deployer``."""
+        return Deployed(model, version, given or "", changed=False, detail="left to the service")

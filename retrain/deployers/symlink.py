@@ -7,10 +7,12 @@ from typing import Final
 
 from retrain.base import Deployed, DeployError, DeployReason
 from retrain.deployers.settings import DeployerSettings
-from retrain.registry import safe_name
+from retrain.registry import MANIFEST_FILE, safe_name
 
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
+NOTHING: Final = ""
+"""What was given to a service that had no link: it served a version of its own."""
 
 
 class SymlinkDeployer:
@@ -29,8 +31,37 @@ class SymlinkDeployer:
 
     def deploy(self, model: str, version: str, path: Path) -> Deployed:
         """See ``Deployer``."""
+        return self._switch(model, version, path.resolve())
+
+    def given(self, model: str) -> str | None:
+        """The target of the link, or NOTHING where there is none."""
+        current = self._directory / safe_name(model) / CURRENT
+        try:
+            if not current.is_symlink():
+                return None if current.exists() else NOTHING
+            target = current.parent / current.readlink()
+            return None if (target / MANIFEST_FILE).exists() else str(target.absolute())
+        except OSError:
+            return None  # and what comes next says why
+
+    def restore(self, model: str, version: str, given: str | None) -> Deployed:
+        """See ``Deployer``. Where there was no link before, there is none afterwards."""
         folder = self._directory / safe_name(model)
-        current, target = folder / CURRENT, path.resolve()
+        if given is None:
+            message = f"version {version} was not made here, and {folder / CURRENT} never pointed to it"
+            hint = f"point {folder / CURRENT} to its files yourself: the daemon sees it in the events"
+            raise DeployError(DeployReason.NOT_OURS, message, hint)
+        if given == NOTHING:
+            return self._switch(model, version, None)
+        if not Path(given).exists():
+            message = f"version {version} was in {given}, which is gone"
+            hint = f"put it there again, then driftd promote {model} {version}"
+            raise DeployError(DeployReason.TAMPERED, message, hint)
+        return self._switch(model, version, Path(given))
+
+    def _switch(self, model: str, version: str, target: Path | None) -> Deployed:
+        folder = self._directory / safe_name(model)
+        current = folder / CURRENT
         try:
             folder.mkdir(parents=True, exist_ok=True)
             served = _served(current)
@@ -38,7 +69,11 @@ class SymlinkDeployer:
                 return Deployed(model, version, str(current), changed=False)
             if served is not None:
                 _point(folder / PREVIOUS, served)
-            _point(current, target)
+            if target is None:
+                current.unlink()
+                _sync(folder)
+            else:
+                _point(current, target)
         except OSError as error:
             message = f"cannot switch {current}: {error.strerror or error}"
             hint = f"let the daemon's user write to {folder}"
@@ -64,7 +99,11 @@ def _point(link: Path, target: Path) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
-    descriptor = os.open(link.parent, os.O_RDONLY)
+    _sync(link.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

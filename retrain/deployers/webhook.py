@@ -6,7 +6,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,6 +31,7 @@ PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 class WebhookDeployer:
     """Posts ``{"model", "version", "path", "model_hash", "files"}`` as JSON; any answer of 200 to 299 is success.
 
+    Of a version that was not made here and is to be served again there is only the name: the other three are null.
     With a token the request carries it as bearer, and in ``X-Driftd-Signature`` the HMAC-SHA256 of the body under it,
     as ``sha256=HEX``. ``Idempotency-Key`` is the same for each attempt: an answer may be lost. Redirects are refused,
     so that the token goes nowhere else. No error text holds the address' path, query or password, or the token.
@@ -50,18 +51,21 @@ class WebhookDeployer:
     def deploy(self, model: str, version: str, path: Path) -> Deployed:
         """See ``Deployer``."""
         manifest = read_manifest(path)
-        body = msgspec.json.encode(
-            {
-                "model": model,
-                "version": version,
-                "path": str(path.resolve()),
-                "model_hash": manifest.model_hash,
-                "files": manifest.files,
-            }
-        )
-        request = self._request(body, key=f"{manifest.model_hash}-{version}")
-        answer = self._send(request)
-        return Deployed(model, version, self._host, changed=True, detail=answer)
+        told = {"path": str(path.resolve()), "model_hash": manifest.model_hash, "files": manifest.files}
+        return self._tell(model, version, told, key=f"{manifest.model_hash}-{version}")
+
+    def given(self, model: str) -> None:
+        """See ``Deployer``."""
+        del model
+
+    def restore(self, model: str, version: str, given: str | None) -> Deployed:
+        """See ``Deployer``."""
+        del given
+        return self._tell(model, version, {"path": None, "model_hash": None, "files": None}, key=f"external-{version}")
+
+    def _tell(self, model: str, version: str, told: Mapping[str, Any], key: str) -> Deployed:
+        body = msgspec.json.encode({"model": model, "version": version, **told})
+        return Deployed(model, version, self._host, changed=True, detail=self._send(self._request(body, key)))
 
     def _request(self, body: bytes, key: str) -> urllib.request.Request:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key, "User-Agent": "driftd"}

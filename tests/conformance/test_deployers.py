@@ -49,7 +49,8 @@ def with_symlink(folder: Path) -> Iterator[Service]:
 def with_command(folder: Path) -> Iterator[Service]:
     served = folder / "served"
     script = (
-        "import os, pathlib, sys; assert os.path.isdir(os.environ['DRIFTD_PATH']);"
+        "import os, pathlib, sys; ours = os.environ['DRIFTD_ORIGIN'] == 'trained';"
+        "assert os.path.isdir(os.environ['DRIFTD_PATH']) == ours;"
         "assert os.environ['DRIFTD_MODEL'] == 'loans';"
         "pathlib.Path(sys.argv[1]).write_text(os.environ['DRIFTD_VERSION'])"
     )
@@ -69,7 +70,8 @@ def with_webhook(folder: Path) -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            taken = self.path == "/deploy" and Path(body["path"]).is_dir() and body["model"] == "loans"
+            whole = body["version"] == "mine" if body["path"] is None else Path(body["path"]).is_dir()
+            taken = self.path == "/deploy" and whole and body["model"] == "loans"
             if taken:
                 seen.append(body["version"])
             self.send_response(200 if taken else 409)
@@ -151,6 +153,17 @@ def test_a_rollback_is_the_former_version_again(service: Service, registry: Regi
         bring(service.deployer, registry, version)
         seen.append(service.serves())
     assert seen == expected
+
+
+def test_what_was_not_made_here_can_be_served_again(service: Service, registry: Registry) -> None:
+    given = service.deployer.given("loans")
+    bring(service.deployer, registry, "1")
+    assert service.deployer.given("loans") is None  # what was made here has files of its own
+    for _ in range(2):
+        done = service.deployer.restore("loans", "mine", given)
+        assert (done.model, done.version) == ("loans", "mine")
+        # behind a link it serves what it served when there was none
+        assert service.serves() == (None if service.deployer.name in {"symlink", "none"} else "mine")
 
 
 def test_a_failure_is_told_and_leaves_the_former_version(service: Service, registry: Registry) -> None:

@@ -302,13 +302,22 @@ async def test_a_new_version_that_never_kept_its_promise_is_taken_back(desk: Des
     assert (await desk.loop.model())["state"] == "evaluating"
 
 
+async def test_a_first_version_is_taken_back_for_one_that_was_not_made_here(desk: Desk) -> None:
+    await promote(desk)
+    await desk.alarm(change_row=610, row=900)
+    assert (await desk.loop.version("1")).rolls_back
+    assert (await desk.loop.model())["held"] is None
+
+
 async def test_a_new_version_that_cannot_be_taken_back_holds_the_model(desk: Desk) -> None:
-    await promote(desk)  # version 1, before it, was not made here
+    await promote(desk, "2")
+    await promote(desk, "3")
+    async with desk.loop.store.begin() as connection:
+        await connection.execute(update(tables.versions).where(tables.versions.c.version == "2").values(path=None))
     await desk.alarm(change_row=610, row=900)
     model = await desk.loop.model()
-    assert (model["state"], model["version"]) == ("held", "2")
-    assert "was not made here" in model["held"]
-    assert "redeploy 1 yourself" in model["held"]
+    assert (model["state"], model["version"]) == ("held", "3")
+    assert "not kept any more; driftd retrain loans" in model["held"]
     assert desk.loop.notes[-1][0] is NoteKind.DEPLOY_FAILED
 
 

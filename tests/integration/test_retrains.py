@@ -351,6 +351,47 @@ async def test_a_rollback_brings_the_version_before_back_whatever_crashes(tmp_pa
         assert loop.notes[-1][0] is NoteKind.ROLLED_BACK
 
 
+@pytest.mark.parametrize("moment", [None, "note promoted", "note rolled_back", "after adoption"])
+@pytest.mark.parametrize("linked", [True, False])
+async def test_the_first_rollback_brings_back_what_served_before_there_was_a_version_of_ours(
+    tmp_path: Path, moment: str | None, linked: bool
+) -> None:
+    current = tmp_path / "deployed" / "loans" / "current"
+    (tmp_path / "own").mkdir()
+    if linked:
+        current.parent.mkdir(parents=True)
+        current.symlink_to(tmp_path / "own")
+    async with running(tmp_path, command=scripted(tmp_path, "promote")) as loop:
+        loop.die_at = moment
+        await loop.ask()
+        await loop.until_idle()
+        assert loop.served == "2"
+        async with loop.store.begin() as connection:
+            await start_rollback(connection, "loans", None)
+        await loop.until_idle()
+        assert loop.die_at is None
+        own, former, model = await loop.version("1"), await loop.version("2"), await loop.model()
+        assert (own.state, former.state) == (VersionState.CHAMPION, VersionState.WITHDRAWN)
+        assert (model["version"], model["state"], model["held"], model["rollbacks"]) == ("1", "steady", None, 1)
+        assert loop.served == ("own" if linked else None)
+        assert loop.adopted[-1] == ("1", None)
+
+
+async def test_where_nothing_can_be_done_the_model_is_held_with_what_to_do(tmp_path: Path) -> None:
+    async with running(tmp_path, command=scripted(tmp_path, "promote")) as loop:
+        await loop.ask()
+        await loop.until_idle()
+        async with loop.store.begin() as connection:
+            # nobody was there to see what the link pointed to
+            await connection.execute(update(tables.versions).where(tables.versions.c.version == "1").values(path=None))
+            await start_rollback(connection, "loans", None)
+        await loop.until_idle()
+        model = await loop.model()
+        assert (model["version"], model["state"], loop.served) == ("2", "held", "2")
+        assert f"point {tmp_path}/deployed/loans/current to its files yourself" in model["held"]
+        assert "driftd promote" not in model["held"]
+
+
 @pytest.mark.parametrize(
     ("outcome", "mode", "same", "expected"),
     [

@@ -210,3 +210,51 @@ def test_command_failures_are_quoted(tmp_path: Path) -> None:
     assert raised.value.reason is DeployReason.COMMAND_FAILED
     with pytest.raises(DeployError, match=r"cannot run /nowhere/deploy\.sh"):
         CommandDeployer(DeployerSettings(command=("/nowhere/deploy.sh",))).deploy("loans", "2", tmp_path)
+
+
+# --- back to what was not made here
+
+
+def linked(folder: Path, target: Path) -> Path:
+    """A service of the user's own, behind the link that the deployer switches."""
+    current = folder / "deployed" / "loans" / "current"
+    current.parent.mkdir(parents=True)
+    current.symlink_to(target)
+    return current
+
+
+def test_a_link_goes_back_to_where_it_was_before_the_first_switch(tmp_path: Path, version: Path) -> None:
+    (tmp_path / "own").mkdir()
+    current = linked(tmp_path, Path("../../own"))
+    deployer = SymlinkDeployer(DeployerSettings(directory=tmp_path / "deployed"))
+    given = deployer.given("loans")
+    deployer.deploy("loans", "2", version)
+    done = deployer.restore("loans", "1", given)
+    assert (done.changed, current.resolve()) == (True, tmp_path / "own")
+    assert not deployer.restore("loans", "1", given).changed
+
+
+def test_where_there_was_no_link_there_is_none_again(tmp_path: Path, version: Path) -> None:
+    deployer = SymlinkDeployer(DeployerSettings(directory=tmp_path / "deployed"))
+    given = deployer.given("loans")
+    assert given is not None
+    deployer.deploy("loans", "2", version)
+    deployer.restore("loans", "1", given)
+    folder = tmp_path / "deployed" / "loans"
+    assert not (folder / "current").is_symlink()
+    assert (folder / "previous").resolve() == version
+
+
+def test_what_is_gone_or_was_never_known_is_said_with_what_to_do(tmp_path: Path, version: Path) -> None:
+    current = linked(tmp_path, tmp_path / "own")
+    deployer = SymlinkDeployer(DeployerSettings(directory=tmp_path / "deployed"))
+    given = deployer.given("loans")
+    deployer.deploy("loans", "2", version)
+    with pytest.raises(DeployError, match="which is gone") as gone:
+        deployer.restore("loans", "1", given)
+    assert "driftd promote loans 1" in gone.value.hint
+    with pytest.raises(DeployError, match="never pointed to it") as unknown:
+        deployer.restore("loans", "1", None)
+    assert unknown.value.reason is DeployReason.NOT_OURS
+    assert str(current) in unknown.value.hint
+    assert current.resolve() == version  # what serves goes on
