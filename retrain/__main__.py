@@ -102,8 +102,9 @@ def _supervised(job: Job, folder: Path) -> "Result":
         return fail(Reason.UNEXPECTED, f"{type(error).__name__}: {error}", "the log of the retrain says where")
 
 
-def _report(stage: "Stage", done: float, text: str) -> None:
-    sys.stdout.write(json.dumps({"stage": stage.value, "done": round(done, 3), "text": text}) + "\n")
+def _report(stage: "Stage", done: float, text: str, rows: int | None = None) -> None:
+    known = {} if rows is None else {"rows": rows}
+    sys.stdout.write(json.dumps({"stage": stage.value, "done": round(done, 3), "text": text, **known}) + "\n")
     with suppress(BrokenPipeError):  # the daemon has gone; the watch on it ends this process
         sys.stdout.flush()
 

@@ -3,11 +3,11 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,7 +25,15 @@ from retrain.trainers import make_trainer
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[Stage, float, str], None]
+
+class Report(Protocol):
+    """Hears how far a job is: ``done`` is a share of the stage, ``rows`` how many labelled rows it has, once known."""
+
+    def __call__(self, stage: Stage, done: float, text: str, rows: int | None = None) -> None:
+        """Pass it on."""
+        ...
+
+
 """Told the stage, how much of it is done (0 to 1), and what is being done."""
 
 
@@ -35,7 +43,8 @@ def run(job: Job, folder: Path, report: Report) -> Result:
     seconds: dict[str, float] = {}
     with _stage(Stage.DATASET, seconds, report):
         dataset = make_dataset(job, folder)
-        report(Stage.DATASET, 1.0, f"{dataset.manifest.rows} labelled rows, {len(dataset.features)} features")
+        rows = dataset.manifest.rows
+        report(Stage.DATASET, 1.0, f"{rows} labelled rows, {len(dataset.features)} features", rows)
     with _stage(Stage.TRAIN, seconds, report):
         candidate = _train(job, dataset, folder, report)
     with _stage(Stage.GATE, seconds, report):

@@ -23,11 +23,12 @@ OURS: Final = "DRIFTD_"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a retrain is: ``done`` is a share of ``stage``."""
+    """How far a retrain is: ``done`` is a share of ``stage``, ``rows`` the labelled rows it has, where it says so."""
 
     stage: str
     done: float
     text: str
+    rows: int | None = None
 
 
 class Child:
@@ -107,4 +108,6 @@ def _read(lines: list[bytes]) -> Iterator[Progress]:
     for line in lines:
         with suppress(ValueError, TypeError, KeyError):
             found = json.loads(line)
-            yield Progress(str(found["stage"]), float(found["done"]), str(found.get("text", "")))
+            said = (str(found["stage"]), float(found["done"]), str(found.get("text", "")))
+            rows = found.get("rows")
+            yield Progress(*said, None if rows is None else int(rows))

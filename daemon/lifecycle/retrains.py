@@ -157,9 +157,6 @@ class Retrains:
             version = job.version or await versions.name_next(connection, job.model)
             champion = await versions.in_service(connection, job.model)
             await jobs.assign(connection, job.id, self.owner, version, None if champion is None else champion.version)
-            if job.attempts == 1:
-                fields = {"version": version, "since_row": job.since_row, "trigger": job.trigger}
-                await self._note(connection, job.model, NoteKind.RETRAIN_STARTED, fields, now)
             await settle(connection, job.model)
             return await jobs.find(connection, job.id)
 
@@ -203,14 +200,23 @@ class Retrains:
         return await asyncio.to_thread(read_answer, folder, job, code, child.log_tail())
 
     async def _follow(self, job: Job, child: Child) -> int:
-        """Renew the lease while the child works, and note how far it is."""
+        """Renew the lease while the child works, note how far it is, and say so once it has its rows."""
         latest: list[Progress] = []
-        following = asyncio.create_task(child.follow(lambda progress: latest.__setitem__(slice(None), [progress])))
+        rows: list[int] = []
+
+        def hear(progress: Progress) -> None:
+            latest[:] = [progress]
+            rows[:] = rows if progress.rows is None else [progress.rows]
+
+        following = asyncio.create_task(child.follow(hear))
         stopping = asyncio.create_task(self._worker.stopping.wait())
         told, beat = None, self._clock()
+        said = job.attempts > 1
         try:
             while True:
                 await asyncio.wait({following, stopping}, timeout=self._tick_seconds, return_when="FIRST_COMPLETED")
+                if rows and not said:
+                    said = await self._say_started(job, rows[0])
                 if following.done():
                     return following.result()
                 if stopping.done():
@@ -222,6 +228,17 @@ class Retrains:
         finally:
             for task in (following, stopping):
                 task.cancel()
+
+    async def _say_started(self, job: Job, rows: int) -> bool:
+        """Tell people that the retrain is under way. Returns whether that could be stored."""
+        fields = {"version": job.version, "rows": rows, "since_row": job.since_row, "trigger": job.trigger}
+        try:
+            async with self._store.begin() as connection:
+                await self._note(connection, job.model, NoteKind.RETRAIN_STARTED, fields, self._clock())
+        except (DBAPIError, OSError) as error:
+            log.warning("cannot say that a retrain has begun", job=job.id, error=str(error))
+            return False
+        return True
 
     async def _beat(self, job: Job, progress: Progress | None) -> None:
         stage, done = (None, None) if progress is None else (progress.stage, progress.done)

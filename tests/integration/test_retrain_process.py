@@ -176,7 +176,7 @@ def test_a_failure_has_a_reason_and_a_hint(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_is_no_reason_to_guess(tmp_path: Path, settings: dict[str, Any]) -> None:
     write_job(tmp_path, **settings)
     with pytest.raises(RetrainError) as raised:
-        pipeline.run(read_job(tmp_path), tmp_path, lambda _stage, _done, _text: None)
+        pipeline.run(read_job(tmp_path), tmp_path, lambda _stage, _done, _text, _rows=None: None)
     assert raised.value.reason is Reason.BAD_SETTING
     assert not (tmp_path / "models").exists()
 

@@ -76,6 +76,7 @@ async def test_what_passes_the_gate_goes_into_service(tmp_path: Path) -> None:
         assert loop.adopted == [("2", done.result)]
         kinds = [kind for kind, _ in loop.notes]
         assert kinds == [NoteKind.RETRAIN_STARTED, NoteKind.GATE, NoteKind.PROMOTED]
+        assert loop.notes[0][1]["rows"] == 480  # as many as it has found
         assert await loop.decided() == [("promote", "gain_proven"), ("promoted", "passed")]
         folder = tmp_path / "jobs" / str(job.id)
         assert not (folder / "archive").exists()
@@ -221,7 +222,8 @@ async def test_a_crash_between_any_two_steps_is_made_good(tmp_path: Path, moment
         assert (done.state, done.outcome) == (JobState.SUCCEEDED, "promote")
         assert (champion.state, loop.served, model["version"]) == (VersionState.CHAMPION, "2", "2")
         assert (model["promotions"], model["state"]) == (1, "watching")
-        assert starts(tmp_path) == 1, "what was trained and judged is not trained again"
+        again = moment == f"note {NoteKind.RETRAIN_STARTED}"  # which is while the child is at work
+        assert starts(tmp_path) <= 1 + again, "what was trained and judged is not trained again"
         assert {version for version, _ in loop.adopted} == {"2"}
         assert [kind for kind, _ in loop.notes].count(NoteKind.PROMOTED) == 1
         assert champion.adopted is not None
