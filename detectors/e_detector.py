@@ -77,7 +77,7 @@ class EDetector:
         return [verdict for part in parts for verdict in self._update(part)]
 
     def signals_since(self, row: int) -> tuple[tuple[str, float], ...]:
-        """Signals by how much they moved from ``row`` on, as shares of 1, most moved first."""
+        """Signals that moved by ``min_effect`` or more from ``row`` on, most moved first, as shares of 1."""
         return self._judge.ranking_since(row)
 
     def _update(self, summary: Summary) -> list[Verdict]:

@@ -13,6 +13,8 @@ from detectors.reference import Reference
 INDEX: Final = "psi"
 PSI_GROUPS: Final = 10
 """Bins of a number are put together into this many for the stability index, as is the custom."""
+CERTAIN: Final = 2.0
+"""Standard errors beyond which an index is taken to be more than chance."""
 SMOOTHING: Final = 0.5
 """Added to every count, so that an empty bin is unlikely and not impossible."""
 
@@ -74,9 +76,14 @@ class Effects:
             float(_shares(now)[b]),
         )
 
-    def ranking(self, counts: NDArray[np.int64]) -> tuple[tuple[str, float], ...]:
-        """Signals by their stability index for ``counts`` (S signals, B bins), as shares of 1, most moved first."""
-        values, _ = stability_index(self._grouped(counts), self._grouped_reference, self._reference.temper)
+    def ranking(self, counts: NDArray[np.int64], least: float = 0.0) -> tuple[tuple[str, float], ...]:
+        """Signals by their stability index for ``counts`` (S signals, B bins), as shares of 1, most moved first.
+
+        With ``least`` only those whose index is at least that, and more than chance makes it.
+        """
+        values, errors = stability_index(self._grouped(counts), self._grouped_reference, self._reference.temper)
+        if least:
+            values = np.where((values >= least) & (values > CERTAIN * errors), values, 0.0)
         total = float(values.sum()) or 1.0
         order = np.argsort(-values, kind="stable")[:10]
         return tuple((self._reference.signals[s], round(float(values[s]) / total, 4)) for s in order if values[s] > 0)

@@ -148,8 +148,8 @@ class Judge:
         return self._sized(m, change_point(self.history, s, tilt, one, one, not_before=raised))
 
     def ranking_since(self, row: int) -> tuple[tuple[str, float], ...]:
-        """Signals by how much they moved from ``row`` on, as shares of 1, most moved first."""
-        return self._effects.ranking(self.history.since(self.history.start_of(row)))
+        """Signals that moved by ``min_effect`` or more from ``row`` on, for certain, most moved first."""
+        return self._effects.ranking(self.history.since(self.history.start_of(row)), self.min_effect)
 
     def verdict(
         self,

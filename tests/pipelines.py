@@ -173,6 +173,7 @@ class World:
                     row["kind"],
                     repr(row["evidence"]),
                     row["change_row"],
+                    repr(row["ranking"]),
                 )
                 for row in await self.rows(tables.alarms)
             ),

@@ -99,7 +99,8 @@ class Alarm:
         if self.change is None:
             return ""
         metric = evidence.get("metric") or ("error rate" if self._is_rate else "mean error")
-        return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}"
+        alone = ", no feature moved" if evidence.get("features_moved") == 0 else ""
+        return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}{alone}"
 
     @property
     def change(self) -> tuple[float, float] | None:

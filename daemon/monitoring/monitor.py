@@ -21,8 +21,8 @@ from daemon.monitoring.recent import SeenIds
 from daemon.monitoring.schema import FEATURE_PREFIX, Schema, kinds_of
 from daemon.monitoring.serving import Serving
 from daemon.monitoring.tasks import Task
-from daemon.monitoring.window import Window
-from detectors.base import Detector, Verdict
+from daemon.monitoring.window import Ranking, Window
+from detectors.base import Detector, Kind, Verdict
 from detectors.columns import Columns, Stream
 from detectors.reference import Reference
 
@@ -30,6 +30,8 @@ __all__ = ["FEATURE_PREFIX", "Findings", "Monitor", "MonitorOptions"]
 
 LABELS_LATER = "labels_later"
 """Of an alarm's evidence: how many labels came after it in the checkpoint that stores it."""
+FEATURES_MOVED: Final = "features_moved"
+"""Of the evidence of an alarm about errors: how many features moved since the change, of which the first are ranked."""
 JUDGED_AT_ONCE: Final = 4_000
 """Rows that wait, at most, before they are judged: as many as fit in a processor's cache."""
 
@@ -239,25 +241,36 @@ class Monitor:
 
     def judge(self) -> None:
         """Let the detectors see all rows that make whole windows."""
-        for stream, window in self.windows.items():
-            verdicts = window.judge()
-            if verdicts and stream is Stream.OUTCOME:
-                # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
-                at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
-                # and many more labels may have come since, within the same checkpoint
-                joined = self.findings.counts["joined"] - len(at)
-                came = {row: joined + place for place, row in enumerate(at, start=1)}
-                verdicts = [
-                    replace(
-                        one,
-                        row=int(at.get(one.row, self.rows - 1)),
-                        evidence=one.evidence | {LABELS_LATER: came.get(one.row, joined)},
-                    )
-                    for one in verdicts
-                ]
-            self.findings.verdicts += verdicts
+        # the outcomes first, so that the features can be asked what had moved by the row of an alarm, and not later
+        outcomes = self._judge_outcomes()
+        features, found = self.windows[Stream.FEATURES], []
+        for place, one in enumerate(outcomes):
+            if one.kind is Kind.CONCEPT and not one.recovered:
+                found += features.judge(until=one.row)
+                outcomes[place] = _with_features(one, features.moved_since(one.change_row))
+        for window in self.windows.values():
+            found += window.judge()
             self.findings.measured += [(chunk, self.version) for chunk in window.take_chunks()]
+        self.findings.verdicts += found + outcomes
+
+    def _judge_outcomes(self) -> list[Verdict]:
+        verdicts = self.windows[Stream.OUTCOME].judge()
+        if verdicts:
+            # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
+            at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
+            # and many more labels may have come since, within the same checkpoint
+            joined = self.findings.counts["joined"] - len(at)
+            came = {row: joined + place for place, row in enumerate(at, start=1)}
+            verdicts = [
+                replace(
+                    one,
+                    row=int(at.get(one.row, self.rows - 1)),
+                    evidence=one.evidence | {LABELS_LATER: came.get(one.row, joined)},
+                )
+                for one in verdicts
+            ]
         self._unjudged = []
+        return sorted(verdicts, key=lambda one: one.row)
 
     def take_findings(self) -> Findings:
         """What has come since the last call, all of it judged."""
@@ -318,3 +331,10 @@ class Monitor:
         self.schema = dict(state["schema"])
         self._undecided = [Pairs.restored(pairs) for pairs in state["undecided"]]
         self.last_label_arrival = state["last_label_arrival"]
+
+
+def _with_features(verdict: Verdict, moved: Ranking | None) -> Verdict:
+    """An alarm about errors with what moved of the features meanwhile: it ranks nothing but errors by itself."""
+    if moved is None:
+        return verdict
+    return replace(verdict, ranking=moved, evidence=verdict.evidence | {FEATURES_MOVED: len(moved)})

@@ -9,10 +9,12 @@ import numpy as np
 from daemon.monitoring.chunks import Chunk, Chunks
 from detectors.base import Detector, StateMismatch, Verdict
 from detectors.columns import Columns, Stream, concatenate
+from detectors.e_detector import EDetector
 from detectors.reference import Reference
 from detectors.summary import summarise
 
 Build = Callable[[Reference], Sequence[Detector]]
+Ranking = tuple[tuple[str, float], ...]
 Prepare = Callable[[Columns], Callable[[Columns], Columns]]
 """Given the rows that become the reference: what is done to those and to all that wait behind them."""
 
@@ -90,13 +92,17 @@ class Window:
         self.detectors = self.build(reference) if reference is not None else ()
         self._chunks = Chunks()
 
-    def judge(self) -> list[Verdict]:
-        """Say what was found in the windows that are complete."""
+    def judge(self, until: int | None = None) -> list[Verdict]:
+        """Say what was found in the windows that are complete, up to row ``until`` where that is given."""
         reference = self.reference
         if reference is None or self.waiting < self.window_rows:
             return []
         rows = concatenate(self._pending)
-        whole = len(rows) - len(rows) % self.window_rows
+        known = len(rows) if until is None else int(np.searchsorted(rows.rows, until, side="right"))
+        whole = known - known % self.window_rows
+        if not whole:
+            self._pending = [rows]
+            return []
         self._pending = [rows.slice(whole, len(rows))] if whole < len(rows) else []
         rows = rows.slice(0, whole)
         summary = summarise(
@@ -110,6 +116,10 @@ class Window:
         )
         self._drawn += self._chunks.add(reference, summary, float(rows.ts[0]))
         return [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
+
+    def moved_since(self, row: int) -> Ranking | None:
+        """Which signals have moved from ``row`` on, as far as was judged; None where no detector can tell."""
+        return next((one.signals_since(row) for one in self.detectors if isinstance(one, EDetector)), None)
 
     def pending(self) -> list[Columns]:
         """Rows that wait for the reference, or for their window, to be complete."""

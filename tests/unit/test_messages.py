@@ -284,3 +284,10 @@ def test_cleaning_twice_is_cleaning_once(text: str, limit: int) -> None:
     once = clean(text, limit)
     assert clean(once, limit) == once
     assert len(once) <= limit
+
+
+def test_an_alarm_about_errors_says_where_no_feature_moved() -> None:
+    alone = replace(CONCEPT, ranking=(), evidence={**CONCEPT.evidence, "features_moved": 0})
+    assert alone.figures == "error rate 0.10 -> 0.21, no feature moved"
+    assert "no feature moved" not in replace(CONCEPT, evidence={**CONCEPT.evidence, "features_moved": 2}).figures
+    assert "no feature moved" not in CONCEPT.figures
