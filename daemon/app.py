@@ -22,7 +22,6 @@ from daemon.checkpoint import Snapshot
 from daemon.client import leave_token
 from daemon.events import dead_letters, event
 from daemon.lifecycle.adoption import Adoption
-from daemon.lifecycle.job_folder import Places
 from daemon.lifecycle.retrains import Retrains
 from daemon.lifecycle.schedule import Schedule
 from daemon.lifecycle.triggers import Triggers
@@ -45,6 +44,7 @@ from daemon.web import app as web
 from daemon.web.context import Context
 from daemon.web.server import CannotListen
 from daemon.web.server import serve as listen
+from retrain.storage.base import StorageError, StorageRefused
 
 HOUSEKEEPING_SECONDS = 10.0
 AFTER_COMMIT_SECONDS = 0.5
@@ -59,9 +59,10 @@ async def serve(settings: Settings) -> int:
         async with AsyncExitStack() as stack:
             daemon = await Daemon.start(settings, stack)
             return await daemon.wait()
-    except (CannotOpen, StoreError, CannotListen) as error:
+    except (CannotOpen, StoreError, StorageError, CannotListen) as error:
         log.error(str(error))  # noqa: TRY400 (the text says what to type; where it was raised helps nobody)
-        return os.EX_CONFIG
+        away = isinstance(error, StorageError) and not isinstance(error, StorageRefused)
+        return os.EX_TEMPFAIL if away else os.EX_CONFIG
 
 
 class Daemon:
@@ -82,7 +83,7 @@ class Daemon:
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
         """Start every part; ``stack`` stops them, last first.
 
-        Raises CannotOpen, StoreError or CannotListen where a part cannot start: each says what to type.
+        Raises CannotOpen, StoreError, StorageError or CannotListen where a part cannot start: each says what to type.
         """
         daemon = cls(settings)
         await daemon._start(stack)
@@ -98,8 +99,11 @@ class Daemon:
         await upgrade(settings.store_url)
         self.store = open_store(settings.store_url)
         stack.push_async_callback(self.store.close)
-        self.archive = Archive(settings.data_dir.absolute() / "archive", self.store)
-        await self.archive.sweep()
+        # the archive, tried out before there is anything to lose; the data folder has just been written to
+        self.places = parts.places(settings)
+        self.archive = Archive(self.places.storage, self.store)
+        if self.places.shared:
+            await self.archive.check()
         # alerts, so that whatever happens from here on is told
         self.dispatcher = self._make_dispatcher()
         self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
@@ -197,9 +201,9 @@ class Daemon:
         settings = self.settings
         return Retrains(
             self.store,
-            Places.below(settings.data_dir),
+            self.places,
             parts.recipe_of(settings),
-            adopt=Adoption(self.store, self.pipeline, settings.model, self.dispatcher.wake),
+            adopt=Adoption(self.store, self.places, self.pipeline, settings.model, self.dispatcher.wake),
             note=self._note,
             metrics=self.metrics,
         )

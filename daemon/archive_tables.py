@@ -1,10 +1,8 @@
 """What a checkpoint has found of a model, as Arrow tables, and these as bytes. To be imported where it is needed."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from daemon.monitoring import tasks
 from daemon.monitoring.monitor import FEATURE_PREFIX, Findings
 from daemon.monitoring.tasks import Task
 from detectors.columns import number_as_text
+from retrain.storage.base import Storage
 
 
 def tables_of(
@@ -178,23 +177,15 @@ def from_ipc(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
 
 
-def write_parquet(path: Path, parts: list[pa.Table]) -> int:
-    """Write tables, one after the other, to a file that is whole or not there. Returns its size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_parquet(storage: Storage, name: str, parts: list[pa.Table]) -> int:
+    """Write tables, one after the other, to a file that is whole or not there. Returns its size in bytes."""
     table = _concatenated(parts)
     # a dictionary of numbers that hardly repeat costs half of the time and gains nothing
     texts = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "id"]
-    temporary = path.with_suffix(".parquet.part")
-    pq.write_table(table, temporary, compression="zstd", compression_level=1, use_dictionary=texts)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return path.stat().st_size
+    with storage.create(name) as sink:
+        pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=texts)
+        size: int = sink.tell()
+    return size
 
 
 def _concatenated(parts: list[pa.Table]) -> pa.Table:

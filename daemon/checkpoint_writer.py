@@ -9,9 +9,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from daemon import checkpoint
-from daemon.archive import Archive, Block
+from daemon.archive import UNNAMED_SECONDS, Archive, Block
 from daemon.checkpoint import Snapshot
 from daemon.stores.engine import Store, is_full
+from retrain.storage.base import StorageError
 
 if TYPE_CHECKING:
     from daemon.pipeline import Respond
@@ -27,8 +28,8 @@ NO_WAITING_MENDS: Final = (IntegrityError, DataError, ProgrammingError, NotSuppo
 class CheckpointWriter:
     """Has at most one snapshot on its way into the store.
 
-    A full disk or a database that is away is waited for, without end: the snapshot stays what it is, and nothing of it
-    is lost.
+    A full disk, a database or an archive that is away is waited for, without end: the snapshot stays what it is, and
+    nothing of it is lost.
     """
 
     def __init__(
@@ -65,20 +66,20 @@ class CheckpointWriter:
     async def _write(self, snapshot: Snapshot, stored: Callable[[Snapshot], Awaitable[None]]) -> None:
         wait = RETRY_SECONDS
         blocks: list[Block] | None = None
+        received = prepared = self._clock()
         while True:
             try:
-                if blocks is None:
-                    # before the transaction, so that nobody waits for the store meanwhile
-                    blocks = (
-                        [] if self._archive is None else await self._archive.prepare(snapshot.monitors, self._clock())
-                    )
+                if blocks is None or self._clock() - prepared > UNNAMED_SECONDS:
+                    # before the transaction, so that nobody waits for the store meanwhile; and anew after long, since
+                    # files that nothing names are swept
+                    prepared = self._clock()
+                    blocks = [] if self._archive is None else await self._archive.prepare(snapshot.monitors, received)
                 await self._commit(snapshot, blocks)
                 break
             except NO_WAITING_MENDS:
                 raise
             except (DBAPIError, PoolTimeoutError, OSError) as error:
-                what = "the disk is full" if is_full(error) else "the store cannot be written"
-                log.warning("a checkpoint waits", reason=what, error=str(error), seconds=wait)
+                log.warning("a checkpoint waits", reason=_what(error), error=str(error), seconds=wait)
                 await self._sleep(wait)
                 wait = min(2 * wait, MOST_RETRY_SECONDS)
         await stored(snapshot)
@@ -91,3 +92,9 @@ class CheckpointWriter:
                 await self._archive.write(connection, blocks)
             for one in snapshot.monitors:
                 await self._respond(connection, one, now)
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, StorageError):
+        return "the archive cannot be written"
+    return "the disk is full" if is_full(error) else "the store cannot be written"

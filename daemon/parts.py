@@ -15,6 +15,9 @@ from daemon.settings import Settings
 from daemon.stores.engine import Store
 from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TransportOptions
 from daemon.web.context import Access, Limits
+from retrain.storage import open_storage
+from retrain.storage.address import Keys
+from retrain.storage.base import Storage
 
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 DAY_SECONDS = 86_400.0
@@ -74,6 +77,19 @@ def recipe_of(settings: Settings) -> Callable[[str], Recipe]:
     return lambda model: Recipe.of(settings.model(model), settings.data_dir.absolute())
 
 
+def storage(settings: Settings) -> Storage:
+    """Where archive, datasets and versions are kept."""
+    keys = None
+    if settings.archive_access_key is not None and settings.archive_secret_key is not None:
+        keys = Keys(settings.archive_access_key.get_secret_value(), settings.archive_secret_key.get_secret_value())
+    return open_storage(settings.archive_url or str(settings.data_dir.absolute()), keys)
+
+
+def places(settings: Settings) -> Places:
+    """Where everything is kept, on this machine and for all."""
+    return Places.below(settings.data_dir, storage(settings))
+
+
 def entries(settings: Settings, store: Store, archive: Archive, triggers: Triggers) -> list[Entry]:
     """What is done at certain times: cron retrains, and housekeeping."""
 
@@ -83,7 +99,7 @@ def entries(settings: Settings, store: Store, archive: Archive, triggers: Trigge
 
     every = [settings, *settings.models.values()]
     crons = [one.retrain.cron for one in every if one.retrain.cron is not None]
-    house = Housekeeping(store, Places.below(settings.data_dir), keep, archive.expire)
+    house = Housekeeping(store, places(settings), keep, archive.expire, archive.sweep)
     return [
         *retrains(crons, lambda model: settings.model(model).retrain.cron, triggers),
         Entry(name="housekeeping", times=HOUSEKEEPING_TIMES, after=house),

@@ -19,6 +19,7 @@ from retrain.job import JOB_FILE, Job, read_job
 if TYPE_CHECKING:
     from retrain.base import Stage
     from retrain.result import Result
+    from retrain.storage.base import Storage
 
 EX_USAGE: Final = 64
 EX_NOINPUT: Final = 66
@@ -90,7 +91,7 @@ def _supervised(job: Job, folder: Path) -> "Result":
         with interruptible(job.limits, lambda reason: write_result(folder, ended(reason))):
             from retrain.pipeline import run
 
-            return run(job, folder, _report)
+            return run(job, folder, _report, _storage(job))
     except Interrupted as interruption:
         return ended(interruption.reason)
     except RetrainError as error:
@@ -100,6 +101,18 @@ def _supervised(job: Job, folder: Path) -> "Result":
     except Exception as error:  # whatever it is, the daemon is told
         logging.getLogger("retrain").exception("unexpected")
         return fail(Reason.UNEXPECTED, f"{type(error).__name__}: {error}", "the log of the retrain says where")
+
+
+def _storage(job: Job) -> "Storage | None":
+    from retrain.base import Reason, RetrainError
+    from retrain.storage import open_storage
+    from retrain.storage.address import take_keys
+
+    keys = take_keys()  # whatever the job runs from here on does not see them
+    try:
+        return None if job.storage is None else open_storage(job.storage, keys)
+    except ValueError as error:
+        raise RetrainError(Reason.BAD_JOB, f"storage: {error}", "correct DRIFTD_ARCHIVE_URL") from error
 
 
 def _report(stage: "Stage", done: float, text: str, rows: int | None = None) -> None:

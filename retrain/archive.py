@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retrain.base import Reason, RetrainError
 from retrain.classes import class_texts
+from retrain.storage.base import Storage, StorageError
 
 FEATURE: Final = "feature:"
 STREAM_SUFFIX: Final = ".arrows"
@@ -20,8 +21,16 @@ INVALID: Final = "\0invalid"
 """Stands in the archive's text columns for a value of the wrong type; among numbers it is an infinity."""
 
 
-def read(files: Sequence[str], *, first_row: int | None = None, until_row: int | None = None) -> pa.Table:
+def read(
+    files: Sequence[str],
+    storage: Storage | None = None,
+    *,
+    first_row: int | None = None,
+    until_row: int | None = None,
+) -> pa.Table:
     """The rows of ``files`` one under the other, those with ``first_row <= row < until_row`` where given.
+
+    With ``storage``, names that are no absolute paths are its files.
 
     A column that some file lacks is null there. One that is numbers in one file and text in another becomes what most
     of its values are if it is a feature (a type that changed for a while must not turn a number into a category), text
@@ -35,9 +44,12 @@ def read(files: Sequence[str], *, first_row: int | None = None, until_row: int |
     tables = []
     for name in files:
         try:
-            tables.append(_file(name, wanted))
+            tables.append(_file(name, storage, wanted))
         except MemoryError:
             raise
+        except StorageError as error:
+            hint = "driftd doctor tries the archive; then retrain again"
+            raise RetrainError(Reason.BAD_ARCHIVE, str(error), hint) from error
         except (OSError, pa.ArrowException) as error:
             message = f"{Path(name).name}: {error}"
             hint = "a file of the archive is missing or damaged: retrain from rows that are held in other files"
@@ -46,7 +58,10 @@ def read(files: Sequence[str], *, first_row: int | None = None, until_row: int |
     return pa.concat_tables([_as(table, types) for table in tables]) if tables else pa.table({})
 
 
-def _file(name: str, wanted: list[tuple[str, str, int]]) -> pa.Table:
+def _file(name: str, storage: Storage | None, wanted: list[tuple[str, str, int]]) -> pa.Table:
+    if storage is not None and not Path(name).is_absolute():
+        with storage.open(name) as file:
+            return pq.read_table(file, filters=wanted or None)
     if not name.endswith(STREAM_SUFFIX):
         # partitioning: folders of the path must not be taken for columns
         return pq.read_table(name, filters=wanted or None, partitioning=None)

@@ -23,6 +23,7 @@ class Stage(StrEnum):
     GATE = "gate"
     REGISTER = "register"
     PLOT = "plot"
+    PUBLISH = "publish"
 
 
 class Outcome(StrEnum):

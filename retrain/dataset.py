@@ -13,6 +13,7 @@ from retrain.archive import FEATURE
 from retrain.base import Reason, RetrainError
 from retrain.job import Job
 from retrain.joins import labelled_rows
+from retrain.storage.base import Storage
 
 SNAPSHOT_FILE: Final = "dataset.parquet"
 MOST_CLASSES: Final = 100
@@ -80,14 +81,17 @@ def feature_names(table: pa.Table) -> list[str]:
     return [name.removeprefix(FEATURE) for name in table.schema.names if name.startswith(FEATURE)]
 
 
-def make_dataset(job: Job, folder: Path) -> Dataset:
-    """The job's dataset, also written to ``folder`` as a snapshot. Raises RetrainError."""
+def make_dataset(job: Job, folder: Path, storage: Storage | None = None) -> Dataset:
+    """The job's dataset, from its files and those of ``storage``; written to ``folder`` as a snapshot too.
+
+    Raises RetrainError.
+    """
     spec, since = job.dataset, job.since_row
-    table = labelled_rows(job, since)
+    table = labelled_rows(job, since, storage)
     fell_back = table.num_rows < spec.minimum_rows and spec.fallback_row is not None and spec.fallback_row < since
     if fell_back and spec.fallback_row is not None:
         since = spec.fallback_row
-        table = labelled_rows(job, since)
+        table = labelled_rows(job, since, storage)
     table = table.slice(max(table.num_rows - spec.maximum_rows, 0))
     _check(table, job)
     training = _training_rows(table.num_rows, job)

@@ -26,7 +26,8 @@ class DatasetSettings(Part, frozen=True):
     files: tuple[str, ...] = ()
     """Parquet files with columns ``row, id, ts, version, segment, prediction, score, score_classes, feature:NAME``.
 
-    Of all three kinds, files that end in ``.arrows`` are Arrow streams.
+    Of all three kinds, files that end in ``.arrows`` are Arrow streams, and names that are no absolute paths are files
+    of the job's storage.
     """
     labels: tuple[str, ...] = ()
     """Parquet files with columns ``id, ts, received, label, row``."""
@@ -113,6 +114,8 @@ class Job(Part, frozen=True):
     """Where the candidate's files are made; ``candidate`` in the job's folder otherwise."""
     registry: str | None = None
     """The folder of all versions; ``models`` in the job's folder otherwise."""
+    storage: str | None = None
+    """Where all nodes find what is kept of the retrain, as ``open_storage`` takes it; None: they see these folders."""
     picture: bool = True
     """Whether to draw champion against challenger."""
     positive: str | None = None

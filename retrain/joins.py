@@ -11,25 +11,26 @@ from retrain.archive import FEATURE, column, read
 from retrain.base import Reason, RetrainError
 from retrain.classes import all_whole
 from retrain.job import Job, Task
+from retrain.storage.base import Storage
 
 TEXT_COLUMNS: Final = ("id", "version", "segment", "score_classes")
 NUMBER_COLUMNS: Final = ("ts", "score")
 
 
-def labelled_rows(job: Job, first_row: int) -> pa.Table:
+def labelled_rows(job: Job, first_row: int, storage: Storage | None = None) -> pa.Table:
     """The labelled predictions from ``first_row`` on, by row: event columns, ``label`` and ``feature:NAME``.
 
     Of an id's labels the latest that was received by the cut-off wins, of its predictions and of its features that
     came apart the first. Classes are text in ``prediction``, and in ``label`` too unless all of them are whole
     numbers. Features are float64 or text, null where missing or invalid. Raises RetrainError.
     """
-    events = read(job.dataset.files, first_row=first_row, until_row=job.until_row)
+    events = read(job.dataset.files, storage, first_row=first_row, until_row=job.until_row)
     if not {"row", "id"} <= set(events.schema.names):
         raise RetrainError(
             Reason.TOO_FEW_ROWS, "the archive holds no predictions of these rows", "name the archive's files in the job"
         )
     events = _first_of_each_id(_outside(events, job.dataset.quarantine).sort_by("row"))
-    labels = known_labels(read(job.dataset.labels), job.cutoff_ts)
+    labels = known_labels(read(job.dataset.labels, storage), job.cutoff_ts)
     ids = events.column("id").to_pylist()
     found = [name is not None and labels.get(name) is not None for name in ids]
     events = events.filter(pa.array(found, pa.bool_()))
@@ -40,7 +41,7 @@ def labelled_rows(job: Job, first_row: int) -> pa.Table:
     columns |= {name: column(events, name, pa.float64()) for name in NUMBER_COLUMNS}
     columns["prediction"] = column(events, "prediction", kind)
     columns["label"] = _label(column(pa.table({"label": target}), "label", kind), job.task)
-    columns |= _features(events, read(job.dataset.features), job)
+    columns |= _features(events, read(job.dataset.features, storage), job)
     table = pa.table(columns)
     return table.filter(table.column("label").is_valid())
 

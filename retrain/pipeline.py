@@ -1,4 +1,4 @@
-"""A retrain on one page: dataset, train, gate, register, picture."""
+"""A retrain on one page: dataset, train, gate, register, picture, publish."""
 
 import logging
 import shutil
@@ -13,14 +13,16 @@ import numpy as np
 
 from retrain.base import Candidate, Reason, RetrainError, Stage
 from retrain.card import model_card
-from retrain.dataset import Dataset, make_dataset
+from retrain.dataset import SNAPSHOT_FILE, Dataset, make_dataset
 from retrain.evaluation import Evaluation, evaluate
 from retrain.gate import Judgement, judge
 from retrain.job import Job
 from retrain.picture import draw
+from retrain.publication import keep, publish_version
 from retrain.reference_rows import reference_error, write_reference
 from retrain.registry import Manifest, Registry, RegistryError
 from retrain.result import Result
+from retrain.storage.base import Storage
 from retrain.trainers import make_trainer
 
 log = logging.getLogger(__name__)
@@ -37,12 +39,15 @@ class Report(Protocol):
 """Told the stage, how much of it is done (0 to 1), and what is being done."""
 
 
-def run(job: Job, folder: Path, report: Report) -> Result:
-    """Do the job. Everything but the version itself is written to ``folder``. Raises RetrainError."""
+def run(job: Job, folder: Path, report: Report, storage: Storage | None = None) -> Result:
+    """Do the job. Everything but the version itself is written to ``folder``. Raises RetrainError.
+
+    With ``storage``, what is to be kept is there too once this returns.
+    """
     _check(job)
     seconds: dict[str, float] = {}
     with _stage(Stage.DATASET, seconds, report):
-        dataset = make_dataset(job, folder)
+        dataset = make_dataset(job, folder, storage)
         rows = dataset.manifest.rows
         report(Stage.DATASET, 1.0, f"{rows} labelled rows, {len(dataset.features)} features", rows)
     with _stage(Stage.TRAIN, seconds, report):
@@ -57,6 +62,10 @@ def run(job: Job, folder: Path, report: Report) -> Result:
         manifest = _register(registry, job, dataset, candidate, judgement)
     with _stage(Stage.PLOT, seconds, report):
         picture = _draw(job, evaluation, judgement, folder) if job.picture else None
+    if storage is not None:
+        with _stage(Stage.PUBLISH, seconds, report):
+            files = [folder / SNAPSHOT_FILE, reference, *([] if picture is None else [picture])]
+            _publish(storage, registry, job, files)
     return Result(
         outcome=judgement.outcome,
         reasons=judgement.reasons,
@@ -138,6 +147,15 @@ def _register(registry: Registry, job: Job, dataset: Dataset, candidate: Candida
     except (RegistryError, OSError) as error:
         hint = f"see that {registry.root} can be written to, and that the version is a new one"
         raise RetrainError(Reason.NOT_REGISTERED, str(error), hint) from error
+
+
+def _publish(storage: Storage, registry: Registry, job: Job, files: list[Path]) -> None:
+    try:
+        keep(storage, job.job, files)
+        publish_version(storage, registry, job.model, job.version)
+    except (RegistryError, OSError) as error:
+        hint = "driftd doctor tries the archive; then retrain again"
+        raise RetrainError(Reason.NOT_REGISTERED, f"cannot publish to {storage.place}: {error}", hint) from error
 
 
 def _draw(job: Job, evaluation: Evaluation, judgement: Judgement, folder: Path) -> Path | None:

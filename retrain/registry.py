@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -87,10 +89,7 @@ class Registry:
         if (files / MANIFEST_FILE).exists():
             raise RegistryError(f"the model's own files may not hold a {MANIFEST_FILE}: that name is the registry's")
         target = self.path(model, version)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._remove_unfinished(target.parent)
-        staged = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
-        try:
+        with self._staged(target) as staged:
             shutil.copytree(files, staged, dirs_exist_ok=True, symlinks=True)
             entries = hash_files(staged)
             manifest = Manifest(
@@ -104,15 +103,19 @@ class Registry:
             )
             (staged / CARD_FILE).write_text(card, encoding="utf-8")
             (staged / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-            staged.chmod(0o755)
-            _sync(staged)
             self._make_room(target, job)
-            staged.rename(target)
-            _sync_folder(target.parent)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
         return manifest
+
+    def admit(self, model: str, version: str, fill: Callable[[Path], None]) -> Path:
+        """Take a version as ``fill`` writes it, manifest included, in place of what is here, and return its folder.
+
+        What ``fill`` raises keeps it out.
+        """
+        target = self.path(model, version)
+        with self._staged(target) as staged:
+            fill(staged)
+            self.remove(model, version)
+        return target
 
     def remove(self, model: str, version: str) -> None:
         """Remove a version, if it is there."""
@@ -121,6 +124,22 @@ class Registry:
             gone = target.with_name(f"{UNFINISHED}{target.name}")
             target.rename(gone)
             shutil.rmtree(gone)
+
+    @contextmanager
+    def _staged(self, target: Path) -> Iterator[Path]:
+        """Give an empty folder, which becomes ``target`` at the end of the block, durably and at once."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished(target.parent)
+        staged = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
+        try:
+            yield staged
+            staged.chmod(0o755)
+            _sync(staged)
+            staged.rename(target)
+            _sync_folder(target.parent)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
 
     def _make_room(self, target: Path, job: str) -> None:
         if not target.exists():
@@ -150,11 +169,22 @@ def safe_name(name: str) -> str:
 def read_manifest(path: Path) -> Manifest:
     """The manifest in the folder of a version. Raises VersionMissingError, TamperedError."""
     try:
-        return msgspec.json.decode((path / MANIFEST_FILE).read_bytes(), type=Manifest)
+        content = (path / MANIFEST_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise VersionMissingError(f"no version in {path}") from error
+    return decode_manifest(content, path)
+
+
+def decode_manifest(content: bytes, where: object) -> Manifest:
+    """The manifest that these bytes, found in ``where``, are. Raises TamperedError."""
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.DecodeError as error:
-        raise TamperedError(f"{path / MANIFEST_FILE} is damaged: {error}") from error
+        raise TamperedError(f"the {MANIFEST_FILE} in {where} is damaged: {error}") from error
+    outside = [name for name in manifest.files if PurePosixPath(name).is_absolute() or ".." in name.split("/")]
+    if outside:
+        raise TamperedError(f"the {MANIFEST_FILE} in {where} names {outside[0]}, which is no file of the version")
+    return manifest
 
 
 def verify(path: Path, model_hash: str | None = None) -> Manifest:

@@ -1,11 +1,16 @@
 """What all tests share."""
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import s3_server
 from hypothesis import settings
+
+from retrain.storage import FolderStorage, S3Storage, open_storage
+from retrain.storage.address import Keys
+from retrain.storage.base import Storage
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,8 +24,9 @@ settings.load_profile(os.environ.get("DRIFTD_TEST_PROFILE", "default"))
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the shell has set, a test starts with the defaults, and so does a daemon that it starts."""
     for variable in list(os.environ):
-        if variable.startswith("DRIFTD_") and not variable.startswith("DRIFTD_TEST_"):
+        if variable.startswith(("DRIFTD_", "AWS_")) and not variable.startswith("DRIFTD_TEST_"):
             monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # no test asks a cloud who it is
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +40,27 @@ def public_data() -> Callable[[str], Path]:
         return home / name
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
+    """An S3 server of the test run's own; what needs it is skipped where this machine cannot run one."""
+    try:
+        server = s3_server.S3Server(tmp_path_factory.mktemp("s3"))
+    except s3_server.Unavailable as reason:
+        pytest.skip(str(reason))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=[FolderStorage, S3Storage])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """An empty storage, of every kind there is."""
+    if request.param is FolderStorage:
+        return open_storage(str(tmp_path / "storage"))
+    server = request.getfixturevalue("s3")
+    return open_storage(server.address(f"tests/{tmp_path.name}"), Keys(s3_server.ACCESS_KEY, s3_server.SECRET_KEY))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

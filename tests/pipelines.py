@@ -25,6 +25,8 @@ from detectors.columns import INVALID, Columns
 from detectors.e_detector import EDetector
 from detectors.reference import Reference
 from detectors.summary import Summary
+from retrain.storage.base import Storage
+from retrain.storage.folder import FolderStorage
 
 TOPIC = "driftd.events"
 TARGET = TopicPartition(TOPIC, 0)
@@ -96,6 +98,7 @@ class World:
     stores: list[Store] = field(default_factory=list)
     archives: dict[int, Archive] = field(default_factory=dict)
     during_wait: Callable[[], Awaitable[None]] | None = None
+    storage: Storage | None = None
 
     @property
     def url(self) -> str:
@@ -119,7 +122,7 @@ class World:
         """The same before it has loaded anything."""
         store = open_store(self.url)
         self.stores.append(store)
-        archive = Archive(self.folder / "archive", store, self.file_rows)
+        archive = Archive(self.storage or FolderStorage(self.folder), store, self.file_rows)
         pipeline = Pipeline(
             store,
             archive,

@@ -25,6 +25,7 @@ from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade
 from retrain.deployers.settings import DeployerSettings
+from retrain.storage.base import Storage
 
 NOW = 1_000_000.0
 
@@ -45,6 +46,7 @@ class Loop:
     notes: list[tuple[NoteKind, Mapping[str, Any]]] = field(default_factory=list)
     adopted: list[tuple[str, Mapping[str, Any] | None]] = field(default_factory=list)
     command: Sequence[str] = ()
+    storage: Storage | None = None
     retrains: Retrains = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class Loop:
     def restart(self) -> None:
         self.retrains = Retrains(
             self.store,
-            Places.below(self.folder),
+            Places.below(self.folder, self.storage),
             lambda _model: self.recipe,
             adopt=self.adopt,
             note=self.note,

@@ -55,7 +55,7 @@ def _examine() -> Iterator[Finding]:
         yield Finding("settings", well=False, detail=str(error), hint="driftd check-config says more")
         return
     yield Finding("settings", well=True, detail="valid")
-    for check in (_data_folder, _disk, _store, _trainer, _daemon):
+    for check in (_data_folder, _disk, _store, _archive, _trainer, _daemon):
         yield check(settings)
 
 
@@ -104,6 +104,19 @@ def _store(settings: Settings) -> Finding:
     return Finding(
         "store", well=False, detail=f"revision {found}, this version needs {head()}", hint="driftd db upgrade"
     )
+
+
+def _archive(settings: Settings) -> Finding:
+    from daemon import parts
+
+    places = parts.places(settings)
+    if not places.shared:
+        return Finding("archive", well=True, detail="in the data folder")
+    try:
+        places.storage.check()
+    except OSError as error:
+        return Finding("archive", well=False, detail=str(error), hint="docs/archive.md says what it needs")
+    return Finding("archive", well=True, detail=f"{places.storage.place} can be read and written")
 
 
 def _trainer(settings: Settings) -> Finding:

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from daemon.alerts import incidents
 from daemon.events.tabular import Layout, table_of
+from daemon.lifecycle.job_folder import Places
 from daemon.lifecycle.promotion import Version
 from daemon.lifecycle.standing import settle
 from daemon.monitoring import references
@@ -20,6 +22,7 @@ from daemon.stores.engine import Store
 from detectors.base import Kind
 from detectors.columns import Stream
 from detectors.reference import Reference
+from retrain.publication import fetch_kept
 
 ANSWERED = (Kind.DRIFT, Kind.CONCEPT, Kind.PERFORMANCE, Kind.ANOMALY)
 """What another version answers. Broken data stays broken."""
@@ -33,9 +36,15 @@ class Adoption:
     """
 
     def __init__(
-        self, store: Store, pipeline: Pipeline, settings: Callable[[str], ModelSettings], wake: Callable[[], None]
+        self,
+        store: Store,
+        places: Places,
+        pipeline: Pipeline,
+        settings: Callable[[str], ModelSettings],
+        wake: Callable[[], None],
     ) -> None:
         self._store = store
+        self._places = places
         self._pipeline = pipeline
         self._settings = settings
         self._wake = wake
@@ -49,7 +58,7 @@ class Adoption:
             given: dict[Stream, Reference | None] = {Stream.PREDICTION: None, Stream.OUTCOME: None}
             if path is not None:
                 task = None if known is None else known.task
-                given |= await asyncio.to_thread(_read, Path(path), task, bins)
+                given |= await asyncio.to_thread(self._read, Path(path), version.job, task, bins)
 
             def go_by(monitor: Monitor) -> None:
                 monitor.adopt(version.version, given)
@@ -62,14 +71,18 @@ class Adoption:
             await settle(connection, version.model)
         self._wake()
 
+    def _read(self, path: Path, job: int | None, task: Task | None, bins: int) -> dict[Stream, Reference]:
+        import pandas as pd
 
-def _read(path: Path, task: Task | None, bins: int) -> dict[Stream, Reference]:
-    import pandas as pd
-
-    if not path.exists():
-        return {}
-    frame = pd.read_parquet(path)
-    features = {name: name.removeprefix(FEATURE_PREFIX) for name in frame.columns if name.startswith(FEATURE_PREFIX)}
-    layout = Layout("id", "ts", "prediction", "score", "label", tuple(features.values()))
-    _, learned = references.learn([table_of(frame.rename(columns=features), layout)], task, bins)
-    return learned
+        if self._places.shared and job is not None:
+            with suppress(FileNotFoundError):
+                path = fetch_kept(self._places.storage, job, path.name, self._places.job(job))
+        if not path.exists():
+            return {}
+        frame = pd.read_parquet(path)
+        features = {
+            name: name.removeprefix(FEATURE_PREFIX) for name in frame.columns if name.startswith(FEATURE_PREFIX)
+        }
+        layout = Layout("id", "ts", "prediction", "score", "label", tuple(features.values()))
+        _, learned = references.learn([table_of(frame.rename(columns=features), layout)], task, bins)
+        return learned

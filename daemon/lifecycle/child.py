@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +39,13 @@ class Child:
         self._folder = folder
 
     @classmethod
-    async def start(cls, command: Sequence[str], folder: Path) -> "Child":
+    async def start(cls, command: Sequence[str], folder: Path, own: Mapping[str, str] | None = None) -> "Child":
         """Start ``command FOLDER``; what it says besides its progress goes to a log in the folder. Raises OSError.
 
-        The daemon's own settings, and so its secrets, are not handed down.
+        The daemon's own settings, and so its secrets, are not handed down, but for the variables ``own``.
         """
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        environment |= own or {}
         with (folder / LOG_FILE).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.alerts.notes import NoteKind
 from daemon.lifecycle import jobs, versions
+from daemon.lifecycle.job_folder import Places
 from daemon.lifecycle.promotion import Version
 from daemon.lifecycle.recipe import Recipe
 from daemon.lifecycle.standing import settle
@@ -58,6 +59,7 @@ class Deployments:
     def __init__(
         self,
         store: Store,
+        places: Places,
         recipe: Callable[[str], Recipe],
         *,
         adopt: Adopt,
@@ -66,6 +68,7 @@ class Deployments:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._places = places
         self._recipe = recipe
         self._adopt = adopt
         self._note = note
@@ -126,8 +129,13 @@ class Deployments:
         if path is None or version.hash is None:
             raise DeployError(DeployReason.TAMPERED, f"the files of version {name} are gone", f"driftd retrain {model}")
         await self._remember_given(model, deployer)
-        files, evaluated = Path(path), version.hash
-        return await in_thread(lambda: deploy(deployer, model=model, version=name, path=files, model_hash=evaluated))
+        evaluated = version.hash
+
+        def bring() -> Deployed:
+            files = self._copy(model, name, evaluated) if self._places.shared else Path(path)
+            return deploy(deployer, model=model, version=name, path=files, model_hash=evaluated)
+
+        return await in_thread(bring)
 
     async def _remember_given(self, model: str, deployer: Deployer) -> None:
         """Before the first switch away from a version that was not made here: what its service has, to go back to."""
@@ -139,6 +147,19 @@ class Deployments:
         if given is not None:
             async with self._store.begin() as connection:
                 await versions.remember_given(connection, model, champion.version, given)
+
+    def _copy(self, model: str, version: str, evaluated: str) -> Path:
+        """Return the version on this machine: it may have been made on another one."""
+        from retrain.publication import local_copy
+        from retrain.registry import Registry, RegistryError
+
+        try:
+            return local_copy(self._places.storage, Registry(self._places.models), model, version, evaluated)
+        except RegistryError as error:
+            hint = "do not serve these files: retrain, or roll back to a version that is whole"
+            raise DeployError(DeployReason.TAMPERED, str(error), hint) from error
+        except OSError as error:
+            raise DeployError(DeployReason.UNREACHABLE, str(error), "driftd doctor tries the archive") from error
 
     async def _failed(self, version: Version, reason: str, message: str, hint: str) -> None:
         key = (version.model, version.version)

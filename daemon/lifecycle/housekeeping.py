@@ -18,6 +18,7 @@ from daemon.lifecycle.pruning import prune
 from daemon.logs import get_logger
 from daemon.stores.engine import Store
 from daemon.stores.tables import jobs, models, signals, slots, versions
+from retrain.storage.base import JOBS
 
 AT_ONCE: Final = 5_000
 """Rows that are deleted in one transaction: the pipeline's checkpoints go between."""
@@ -39,16 +40,19 @@ class Keep:
 
 Expire = Callable[[str, float], Awaitable[object]]
 """Forgets the archived events of a model that are older than a time: ``Archive.expire``."""
+Sweep = Callable[[float], Awaitable[object]]
+"""Removes what crashes have left in the archive; told the time: ``Archive.sweep``."""
 
 
 class Housekeeping:
     """Deletes old measurements, archived events, files of versions, folders of retrains and taken cron times."""
 
-    def __init__(self, store: Store, places: Places, keep: Callable[[str], Keep], expire: Expire) -> None:
+    def __init__(self, store: Store, places: Places, keep: Callable[[str], Keep], expire: Expire, sweep: Sweep) -> None:
         self._store = store
         self._places = places
         self._keep = keep
         self._expire = expire
+        self._sweep = sweep
 
     async def __call__(self, now: float) -> None:
         """Do it all. What is cut short by a crash is done the next time."""
@@ -60,8 +64,9 @@ class Housekeeping:
             await self._forget_signals(model, now - keep.signal_days * DAY_SECONDS)
             await self._expire(model, now - keep.archive_days * DAY_SECONDS)
             await prune(self._store, self._places, model, keep.versions)
+        await self._sweep(now)
         for folder in folders:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(self._remove, folder)
         async with self._store.begin() as connection:
             same = slots.alias()
             newest = select(func.max(same.c.slot)).where(same.c.job == slots.c.job).scalar_subquery()
@@ -85,5 +90,18 @@ class Housekeeping:
         )
         rows = (await connection.execute(query)).all()
         old = [row.id for row in rows if row.finished < now - self._keep(row.model).archive_days * DAY_SECONDS]
-        there = await asyncio.to_thread(lambda: {path.name: path for path in self._places.jobs.glob("*")})
-        return [there[str(number)] for number in old if str(number) in there]
+        there = await asyncio.to_thread(self._there)
+        return [self._places.job(number) for number in old if str(number) in there]
+
+    def _there(self) -> set[str]:
+        """The names of the folders, on this machine and in what all nodes see."""
+        names = {path.name for path in self._places.jobs.glob("*")}
+        if self._places.shared:
+            names |= {one.name.split("/")[1] for one in self._places.storage.files(JOBS)}
+        return names
+
+    def _remove(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if self._places.shared:
+            for one in self._places.storage.files(f"{JOBS}/{folder.name}"):
+                self._places.storage.remove(one.name)

@@ -1,7 +1,8 @@
 """The folder of one retrain: everything that the child process needs, and where it leaves what came of it.
 
 The archive's chunks are written out as they are, in Arrow's own stream format, and its files are linked, so that
-neither compaction nor expiry takes them away from under the child. Nothing here loads Arrow.
+neither compaction nor expiry takes them away from under the child; of an archive that is no folder the child reads them
+itself. Nothing here loads Arrow.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from detectors.base import Kind
 from retrain.job import JOB_FILE, Champion, DatasetSettings
 from retrain.job import Job as JobFile
 from retrain.job import Task as TaskName
+from retrain.storage.base import ARCHIVE, JOBS, MODELS, Storage
+from retrain.storage.folder import FolderStorage
 
 KINDS: Final = ("events", "labels", "features")
 INPUTS: Final = "archive"
@@ -40,17 +43,24 @@ class NothingToLearn(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the daemon keeps things, all absolute."""
+    """Where the daemon keeps things. ``jobs`` and ``models`` are folders of this machine, absolute.
 
-    archive: Path
+    ``storage`` is what all nodes see; where ``shared`` is false it is the data folder, and what lies in ``jobs`` and
+    ``models`` is there already.
+    """
+
     jobs: Path
     models: Path
+    storage: Storage
+    shared: bool
 
     @classmethod
-    def below(cls, data_dir: Path) -> "Places":
-        """Lay them out in the data folder."""
+    def below(cls, data_dir: Path, storage: Storage | None = None) -> "Places":
+        """Lay them out in the data folder, and in ``storage`` if that is another place."""
         data_dir = data_dir.absolute()
-        return cls(data_dir / "archive", data_dir / "jobs", data_dir / "models")
+        if storage is None or (storage.folder is not None and storage.folder.resolve() == data_dir.resolve()):
+            return cls(data_dir / JOBS, data_dir / MODELS, FolderStorage(data_dir), shared=False)
+        return cls(data_dir / JOBS, data_dir / MODELS, storage, shared=True)
 
     def job(self, job: int) -> Path:
         """Return the folder of one retrain."""
@@ -74,7 +84,7 @@ async def prepare(
     if row is None or row.task is None:
         raise NothingToLearn(f"no prediction of {job.model} was ever taken")
     since = max(job.since_row or 0, row.rows - await _span(connection, job.model, recipe.window_rows), 0)
-    found = {kind: await _inputs(connection, job.model, kind, since, (places.archive, inputs)) for kind in KINDS}
+    found = {kind: await _inputs(connection, job.model, kind, since, (places.storage, inputs)) for kind in KINDS}
     task: TaskName = row.task
     job_file = JobFile(
         job=job.id,
@@ -98,6 +108,7 @@ async def prepare(
         limits=recipe.limits,
         output=str(folder / CANDIDATE),
         registry=str(places.models),
+        storage=places.storage.place if places.shared else None,
         positive=recipe.positive,
     )
     await asyncio.to_thread((folder / JOB_FILE).write_bytes, msgspec.json.format(msgspec.json.encode(job_file)))
@@ -120,13 +131,13 @@ async def _span(connection: AsyncConnection, model: str, labelled: int) -> int:
 
 
 async def _inputs(
-    connection: AsyncConnection, model: str, kind: str, since: int, way: tuple[Path, Path]
+    connection: AsyncConnection, model: str, kind: str, since: int, way: tuple[Storage, Path]
 ) -> tuple[str, ...]:
-    """Write out or link everything of one kind that may hold rows from ``since`` on.
+    """Write out, link or name everything of one kind that may hold rows from ``since`` on.
 
     The chunks first: one that is made part of a file meanwhile is then there twice, and not lost.
     """
-    archive, inputs = way
+    storage, inputs = way
     chunks = []
     for (number,) in (await connection.execute(_wanted(archive_chunks, archive_chunks.c.id, model, kind, since))).all():
         data = select(archive_chunks.c.data).where(archive_chunks.c.id == number)
@@ -136,7 +147,9 @@ async def _inputs(
             await asyncio.to_thread(path.write_bytes, content)
             chunks.append(str(path))
     names = (await connection.execute(_wanted(archive_files, archive_files.c.path, model, kind, since))).scalars().all()
-    files = await asyncio.to_thread(_link, [archive / name for name in names], inputs)
+    if storage.folder is None:
+        return (*(f"{ARCHIVE}/{name}" for name in names), *chunks)
+    files = await asyncio.to_thread(_link, [storage.folder / ARCHIVE / name for name in names], inputs)
     return (*files, *chunks)
 
 

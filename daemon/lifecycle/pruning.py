@@ -11,7 +11,8 @@ from daemon.lifecycle.promotion import VersionState
 from daemon.logs import get_logger
 from daemon.stores.engine import Store
 from daemon.stores.tables import versions
-from retrain.registry import Registry
+from retrain.publication import published, withdraw
+from retrain.registry import Registry, safe_name
 
 NEEDED: Final = (VersionState.CHAMPION, VersionState.DEPLOYING, VersionState.AWAITING)
 """In service, or on their way into it."""
@@ -34,6 +35,10 @@ async def prune(store: Store, places: Places, model: str, most: int) -> None:
     left = [name for name in names if registry.path(model, name).is_dir()]
     for name in left:
         await asyncio.to_thread(registry.remove, model, name)
+    if places.shared:
+        there = await asyncio.to_thread(published, places.storage, model)
+        for name in [name for name in names if safe_name(name) in there]:
+            await asyncio.to_thread(withdraw, places.storage, model, name)
     if left:
         log.info("files of old versions removed", model=model, versions=left)
 

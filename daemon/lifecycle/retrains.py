@@ -89,7 +89,7 @@ class Retrains:
         self._tick_seconds = tick_seconds
         self.owner = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._recovered = float("-inf")
-        self.deployments = Deployments(store, recipe, adopt=adopt, note=note, metrics=metrics, clock=clock)
+        self.deployments = Deployments(store, places, recipe, adopt=adopt, note=note, metrics=metrics, clock=clock)
         self._worker = Worker("retrains", self.step, poll_seconds=poll_seconds)
         self._deployer = Worker("deployments", self.deployments.step, poll_seconds=poll_seconds)
 
@@ -180,7 +180,7 @@ class Retrains:
         try:
             async with self._store.read() as connection:
                 await prepare(connection, job, recipe, self._places)
-            child = await Child.start(self._command, folder)
+            child = await Child.start(self._command, folder, self._places.storage.environment)
         except NothingToLearn as error:
             return failed(Reason.TOO_FEW_ROWS, str(error))
         except OSError as error:

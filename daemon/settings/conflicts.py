@@ -15,6 +15,7 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
         hint = "set DRIFTD_API_TOKEN (or DRIFTD_API_TOKEN_FILE) to listen on any other"
         yield Problem("DRIFTD_HTTP_HOST", settings.http_host, "a loopback address such as 127.0.0.1", hint)
     yield from _slack(settings)
+    yield from _archive(settings)
     if settings.limits.decompressed_mb < settings.limits.body_mb:
         at_least = f"at least DRIFTD_LIMITS__BODY_MB ({settings.limits.body_mb})"
         yield Problem("DRIFTD_LIMITS__DECOMPRESSED_MB", str(settings.limits.decompressed_mb), at_least)
@@ -41,6 +42,20 @@ def _slack(settings: Settings) -> Iterator[Problem]:
         yield Problem("DRIFTD_SLACK_CHANNEL", None, "the channel for DRIFTD_SLACK_BOT_TOKEN", "it is not set")
     if settings.slack_app_token and not settings.slack_bot_token:
         yield Problem("DRIFTD_SLACK_BOT_TOKEN", None, "set beside DRIFTD_SLACK_APP_TOKEN", "it is not set")
+
+
+def _archive(settings: Settings) -> Iterator[Problem]:
+    keys = {
+        "DRIFTD_ARCHIVE_ACCESS_KEY": settings.archive_access_key,
+        "DRIFTD_ARCHIVE_SECRET_KEY": settings.archive_secret_key,
+    }
+    given = [variable for variable, key in keys.items() if key is not None]
+    if given and not (settings.archive_url or "").startswith("s3://"):
+        hint = "has no effect: DRIFTD_ARCHIVE_URL is no s3:// address; set that, or leave the key out"
+        yield from (Problem(variable, None, "", hint) for variable in given)
+    elif len(given) == 1:
+        (missing,) = set(keys) - set(given)
+        yield Problem(missing, None, f"set beside {given[0]}", "it is not set")
 
 
 def _model(model: ModelSettings, prefix: str) -> Iterator[Problem]:

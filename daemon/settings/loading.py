@@ -57,8 +57,12 @@ def _problems(failure: ValidationError, given: Given) -> Iterator[Problem]:
             continue
         told.add(name.variable)
         text = HIDDEN if name.secret else given.texts.get(name.variable)
-        # an address may hold a password, even where none belongs
-        yield Problem(name.variable, text and re.sub(r"//[^/\s]*@", f"//{HIDDEN}@", text), accepts(name.field))
+        yield Problem(name.variable, text and _without_passwords(text), accepts(name.field))
+
+
+def _without_passwords(text: str) -> str:
+    """An address may hold a password, even where none belongs: before an ``@``, or behind a ``?``."""
+    return re.sub(r"(://[^?]*)\?.*", rf"\1?{HIDDEN}", re.sub(r"(?s)//.*@", f"//{HIDDEN}@", text))
 
 
 def _name(location: tuple[Any, ...], given: Given) -> Name:

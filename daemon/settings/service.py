@@ -20,6 +20,7 @@ from daemon.settings.values import (
     Names,
     Secret,
     SecretUrl,
+    StorageUrl,
     Timezone,
     Unset,
     Url,
@@ -121,6 +122,13 @@ class Settings(ModelSettings, BaseSettings):
     """Topics that are read."""
     database_url: Annotated[DatabaseUrl, Unset("SQLite in the data folder")] | None = None
     """The store: sqlite:///FILE or postgresql://..."""
+    archive_url: Annotated[StorageUrl, Unset("the data folder")] | None = None
+    """Where archived events, datasets and versions are kept, for all nodes to see: a folder that each has mounted, or
+    s3://BUCKET/PREFIX."""
+    archive_access_key: Annotated[Secret, Unset("as AWS_ACCESS_KEY_ID and the like say")] | None = None
+    """Access key for the bucket of DRIFTD_ARCHIVE_URL."""
+    archive_secret_key: Annotated[Secret, Unset("as AWS_SECRET_ACCESS_KEY and the like say")] | None = None
+    """Its secret key."""
     http_host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback needs DRIFTD_API_TOKEN."""
     http_port: Annotated[int, Field(ge=0, le=65_535)] = DEFAULT_HTTP_PORT

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from daemon.lifecycle import cron
+from retrain.storage.address import ACCEPTED, read_address
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
+def _storage(value: str) -> str:
+    read_address(value)
+    return value
+
+
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -157,6 +163,7 @@ Secret = SecretStr
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+"), Accepts("a URL that begins with http:// or https://")]
 SecretUrl = Annotated[SecretStr, AfterValidator(_web_address), Accepts("a URL that begins with http:// or https://")]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database), Accepts("sqlite:///FILE or postgresql://...")]
+StorageUrl = Annotated[str, AfterValidator(_storage), Accepts(ACCEPTED)]
 Commas = BeforeValidator(_split)
 Names = Annotated[tuple[str, ...], Commas, Accepts("names, separated by commas")]
 Arguments = Annotated[

@@ -21,6 +21,7 @@ STAGES: Final = {
     "gate": "comparing it with the one in service",
     "register": "storing it",
     "plot": "drawing its picture",
+    "publish": "publishing it",
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 import retrain_loop
 from archive_rows import make_archive
 from retrain_loop import NOW, Loop, running, scripted, starts
+from s3_server import SECRET_KEY
 from sqlalchemy import insert, update
 
 from daemon.alerts.notes import NoteKind
@@ -32,6 +34,9 @@ from retrain.base import Outcome
 from retrain.deployers.settings import DeployerSettings
 from retrain.job import JOB_FILE, Limits
 from retrain.job import Job as JobFile
+from retrain.registry import verify
+from retrain.storage import FolderStorage
+from retrain.storage.base import ARCHIVE, Storage
 
 MOMENTS = [f"note {kind}" for kind in (NoteKind.RETRAIN_STARTED, NoteKind.GATE, NoteKind.PROMOTED)]
 MOMENTS += ["before adoption", "after adoption"]
@@ -439,15 +444,61 @@ async def test_the_real_training_learns_from_files_and_from_what_is_not_in_a_fil
         assert result["picture"].endswith(".png")
 
 
-async def fill_archive(loop: Loop, folder: Path) -> None:
+async def test_what_one_node_trains_another_deploys(tmp_path: Path, storage: Storage) -> None:
+    for node in ("one", "two"):
+        (tmp_path / node).mkdir()
+    asked = recipe(tmp_path / "one", mode=Mode.RECOMMEND)
+    async with running(tmp_path, asked, storage=storage) as loop:
+        await fill_archive(loop, tmp_path, storage)
+        loop.folder = tmp_path / "one"
+        loop.restart()
+        job = await loop.ask(Trigger.ALARM, since_row=0)
+        await loop.until_idle()
+        done = await loop.job(job.id)
+        assert (done.outcome, done.error) == ("promote", None)
+        assert done.result is not None
+        assert done.result["dataset"]["rows"] == 597
+        kept = {one.name for one in storage.files("jobs")}
+        assert kept == {f"jobs/{job.id}/{name}" for name in ("dataset.parquet", "reference.parquet", "challenger.png")}
+        # what tells of the retrain holds no key to the storage
+        for file in (tmp_path / "one" / "jobs").rglob("*"):
+            assert not file.is_file() or SECRET_KEY.encode() not in file.read_bytes()
+        shutil.rmtree(tmp_path / "one")  # the first node is gone, with its disk
+        loop.folder, loop.recipe = tmp_path / "two", recipe(tmp_path / "two")
+        loop.restart()
+        async with loop.store.begin() as connection:
+            await versions.send(connection, "loans", "2", VersionReason.APPROVED, "ann")
+        await loop.until_idle()
+        assert (loop.served, (await loop.model())["version"]) == ("2", "2")
+        verify(tmp_path / "two" / "models" / "loans" / "2", done.result["model_hash"])
+
+
+async def test_a_version_that_was_changed_in_the_storage_is_never_deployed(tmp_path: Path, storage: Storage) -> None:
+    asked = recipe(tmp_path, mode=Mode.RECOMMEND)
+    async with running(tmp_path, asked, storage=storage) as loop:
+        await fill_archive(loop, tmp_path, storage)
+        await loop.ask(Trigger.ALARM, since_row=0)
+        await loop.until_idle()
+        shutil.rmtree(tmp_path / "models")
+        [model] = [one for one in storage.files("models") if one.name.endswith(".skops")]
+        with storage.create(model.name) as sink:
+            sink.write(b"something else")
+        async with loop.store.begin() as connection:
+            await versions.send(connection, "loans", "2", VersionReason.APPROVED, "ann")
+        await loop.until_idle()
+        assert (loop.served, (await loop.model())["version"]) == (None, "1")
+        assert "is not what was evaluated" in (await loop.model())["held"]
+
+
+async def fill_archive(loop: Loop, folder: Path, storage: Storage | None = None) -> None:
     """Half of the rows in a file, half in chunks, as the pipeline leaves them; three of them broken."""
-    archive = folder / "archive" / "loans"
-    archive.mkdir(parents=True)
+    storage = storage or FolderStorage(folder)
     make_archive(folder)
     async with loop.store.begin() as connection:
         for kind in ("events", "labels"):
             table = pq.read_table(folder / f"{kind}.parquet")
-            pq.write_table(table.slice(0, 300), archive / f"{kind}.parquet")
+            with storage.create(f"{ARCHIVE}/loans/{kind}.parquet") as sink:
+                pq.write_table(table.slice(0, 300), sink)
             common = {"model": "loans", "kind": kind}
             file = {"path": f"loans/{kind}.parquet", "rows": 300, "bytes": 1, "first_row": 0, "last_row": 299}
             await connection.execute(insert(tables.archive_files).values(**common, **file))

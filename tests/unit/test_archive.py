@@ -1,5 +1,7 @@
 """Every event is kept, once, and can be read by whatever reads Parquet."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -11,7 +13,7 @@ import pytest
 from pipelines import World, batch
 from seeded_events import label, line, prediction
 
-from daemon.archive import Archive, folder_of
+from daemon.archive import ORPHAN_SECONDS, Archive, folder_of
 from daemon.lifecycle import jobs
 from daemon.lifecycle.job_folder import Places, prepare
 from daemon.lifecycle.policy import Trigger
@@ -21,11 +23,13 @@ from daemon.stores import tables
 from daemon.stores.migrate import upgrade
 from retrain.job import DatasetSettings, read_job
 from retrain.joins import labelled_rows
+from retrain.storage import open_storage
+from retrain.storage.base import ARCHIVE, Storage, StorageRefused
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, options=MonitorOptions(reference_rows=10))
+async def world(tmp_path: Path, storage: Storage) -> AsyncIterator[World]:
+    world = World(tmp_path, options=MonitorOptions(reference_rows=10), storage=storage)
     await upgrade(world.url)
     yield world
     await world.close()
@@ -36,11 +40,16 @@ def events(count: int, first: int = 0, **fields: Any) -> list[bytes]:
 
 
 async def read(world: World, kind: str = "events") -> list[dict[str, Any]]:
-    files = [row for row in await world.rows(tables.archive_files) if row["kind"] == kind]
-    return [one for row in files for one in pq.read_table(world.folder / "archive" / row["path"]).to_pylist()]
+    assert world.storage is not None
+    rows = []
+    for file in await world.rows(tables.archive_files):
+        if file["kind"] == kind:
+            with world.storage.open(f"{ARCHIVE}/{file['path']}") as source:
+                rows += pq.read_table(source).to_pylist()
+    return rows
 
 
-async def test_small_checkpoints_wait_in_the_store_and_become_one_file(world: World) -> None:
+async def test_small_checkpoints_wait_in_the_store_and_become_one_file(world: World, storage: Storage) -> None:
     pipeline = await world.start()
     archive = world.archive_of(pipeline)
     for first in (0, 20, 40):
@@ -58,8 +67,8 @@ async def test_small_checkpoints_wait_in_the_store_and_become_one_file(world: Wo
         0,
         59,
     )
-    path = world.folder / "archive" / file["path"]
-    assert (path.parent.name, path.stat().st_size) == ("loans", file["bytes"])
+    assert file["path"].startswith("loans/events-")
+    assert [(one.name, one.bytes) for one in storage.files(ARCHIVE)] == [(f"archive/{file['path']}", file["bytes"])]
     assert [one["row"] for one in await read(world)] == list(range(60))
 
 
@@ -143,7 +152,7 @@ async def test_numbers_are_numbers_for_a_regression(world: World) -> None:
     assert [one["label"] for one in await read(world, "labels")] == [2.0]
 
 
-async def test_old_files_are_let_go_and_newer_ones_are_not(world: World) -> None:
+async def test_old_files_are_let_go_and_newer_ones_are_not(world: World, storage: Storage) -> None:
     world.file_rows = 1
     pipeline = await world.start()
     archive = world.archive_of(pipeline)
@@ -152,7 +161,7 @@ async def test_old_files_are_let_go_and_newer_ones_are_not(world: World) -> None
         await pipeline.flush()
     assert await archive.expire("loans", 1_500.0) == 1
     assert {one["ts"] for one in await read(world)} == {2_000.0}
-    assert len(list(world.folder.glob("archive/*/*.parquet"))) == 1
+    assert len(storage.files(ARCHIVE)) == 1
     assert await archive.expire("other", 9_999.0) == 0
 
 
@@ -165,10 +174,67 @@ def test_whatever_a_model_is_called_its_folder_is_a_folder_of_its_own(tmp_path: 
     assert folder_of(model) != folder_of(model + "x")
 
 
-async def test_an_archive_without_a_folder_has_nothing_to_sweep(world: World) -> None:
+async def test_an_archive_that_holds_nothing_yet_has_nothing_to_sweep(world: World) -> None:
     pipeline = await world.start()
-    assert isinstance(world.archive_of(pipeline), Archive)
-    assert await world.archive_of(pipeline).sweep() == 0
+    assert await world.archive_of(pipeline).sweep(time.time()) == 0
+
+
+async def test_only_old_files_that_nothing_names_are_swept(world: World, storage: Storage) -> None:
+    world.file_rows = 1
+    pipeline = await world.start()
+    archive = world.archive_of(pipeline)
+    await pipeline.process(batch(*events(5)))
+    await pipeline.flush()
+    [named] = storage.files(ARCHIVE)
+    with storage.create(f"{ARCHIVE}/loans/events-ffff.parquet") as sink:
+        sink.write(b"of another node, which has not named it yet")
+    assert await archive.sweep(time.time() + ORPHAN_SECONDS - 600) == 0
+    assert await archive.sweep(time.time() + ORPHAN_SECONDS + 600) == 1
+    assert storage.files(ARCHIVE) == [named]
+
+
+async def test_a_storage_that_does_not_hold_what_the_store_names_is_refused(world: World, tmp_path: Path) -> None:
+    world.file_rows = 1
+    pipeline = await world.start()
+    await world.archive_of(pipeline).check()
+    await pipeline.process(batch(*events(5)))
+    await pipeline.flush()
+    await world.archive_of(pipeline).check()
+    with pytest.raises(StorageRefused, match="copy archive/, jobs/ and"):
+        await Archive(open_storage(str(tmp_path / "another")), world.stores[-1]).check()
+
+
+async def test_two_nodes_that_make_a_file_of_the_same_chunks_make_one(world: World, storage: Storage) -> None:
+    pipeline = await world.start()
+    for first in (0, 20):
+        await pipeline.process(batch(*events(20, first), first=first))
+        await pipeline.flush()
+    other = Archive(storage, world.stores[-1])
+    assert sorted(await asyncio.gather(world.archive_of(pipeline).compact(40), other.compact(40))) == [0, 1]
+    assert [one["row"] for one in await read(world)] == list(range(40))
+    assert len(storage.files(ARCHIVE)) == 1
+
+
+async def test_many_chunks_become_files_of_a_bounded_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.archive.MOST_FILE_ROWS", 40)
+    pipeline = await world.start()
+    for first in range(0, 100, 20):
+        await pipeline.process(batch(*events(20, first), first=first))
+        await pipeline.flush()
+    assert await world.archive_of(pipeline).compact(50) == 2
+    assert await world.archive_of(pipeline).compact(20) == 1
+    assert [one["row"] for one in await read(world)] == list(range(100))
+    assert sorted(row["rows"] for row in await world.rows(tables.archive_files)) == [20, 40, 40]
+
+
+async def test_the_folder_is_laid_out_as_ever(tmp_path: Path) -> None:
+    world = World(tmp_path, options=MonitorOptions(reference_rows=10), file_rows=1)
+    await upgrade(world.url)
+    await (pipeline := await world.start()).process(batch(*events(5)))
+    await pipeline.flush()
+    [file] = await world.rows(tables.archive_files)
+    assert (tmp_path / "archive" / "loans" / file["path"].partition("/")[2]).stat().st_size == file["bytes"]
+    await world.close()
 
 
 async def test_a_retrain_of_later_rows_reads_no_label_file_of_earlier_ones(world: World) -> None:
@@ -216,7 +282,7 @@ async def test_joined_small_parts_hold_every_row_that_their_parts_do(world: Worl
 
 async def prepared(world: World, since: int) -> DatasetSettings:
     """What a retrain of the rows from ``since`` on is given to read."""
-    places = Places.below(world.folder)
+    places = Places.below(world.folder, world.storage)
     async with world.stores[-1].begin() as connection:
         job, _ = await jobs.enqueue(connection, "loans", Trigger.MANUAL, world.now, since_row=since)
         await jobs.claim(connection, "me", world.now)
@@ -230,5 +296,5 @@ async def rows_of(world: World, dataset: DatasetSettings, since: int) -> list[di
     """The labelled rows that a retrain makes of it."""
     folder = max((world.folder / "jobs").iterdir(), key=lambda path: int(path.name))
     job = msgspec.structs.replace(read_job(folder), dataset=dataset, cutoff_ts=world.now)
-    found: list[dict[str, Any]] = labelled_rows(job, since).to_pylist()
+    found: list[dict[str, Any]] = labelled_rows(job, since, world.storage).to_pylist()
     return found

@@ -24,6 +24,7 @@ from daemon.lifecycle.triggers import Triggers
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade
+from retrain.storage.base import Storage
 
 
 def at(text: str) -> float:
@@ -232,6 +233,27 @@ async def test_each_model_trains_at_its_own_times(store: Store) -> None:
     ]
 
 
+async def test_what_is_kept_of_an_old_retrain_goes_for_all_nodes(
+    store: Store, tmp_path: Path, storage: Storage
+) -> None:
+    day = 86_400.0
+    over: dict[str, Any] = {"model": "loans", "state": JobState.SUCCEEDED, "trigger": "alarm", "created": 0.0}
+    async with store.begin() as connection:
+        await connection.execute(insert(tables.models).values(model="loans", state="steady", created=0.0))
+        for job, age in ((3, 40), (30, 1)):
+            await connection.execute(insert(tables.jobs).values(**over, id=job, finished=NOON - age * day))
+    for name in ("jobs/3/dataset.parquet", "jobs/3/reference.parquet", "jobs/30/dataset.parquet"):
+        with storage.create(name) as sink:
+            sink.write(b"rows")
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    places = Places.below(tmp_path, storage)
+    await Housekeeping(store, places, lambda _model: Keep(archive_days=30), nothing, nothing)(NOON)
+    assert [one.name for one in storage.files("jobs")] == ["jobs/30/dataset.parquet"]
+
+
 async def test_old_things_go_and_what_may_still_be_served_stays(store: Store, tmp_path: Path) -> None:
     day = 86_400.0
     ended: dict[str, Any] = {"model": "loans", "state": JobState.SUCCEEDED, "trigger": "alarm", "created": 0.0}
@@ -261,7 +283,13 @@ async def test_old_things_go_and_what_may_still_be_served_stays(store: Store, tm
     async def expire(model: str, before: float) -> None:
         expired.append((model, before))
 
-    await Housekeeping(store, places, lambda _model: Keep(signal_days=10, archive_days=30), expire)(NOON)
+    swept = []
+
+    async def sweep(now: float) -> None:
+        swept.append(now)
+
+    await Housekeeping(store, places, lambda _model: Keep(signal_days=10, archive_days=30), expire, sweep)(NOON)
+    assert swept == [NOON]
     assert sorted(path.name for path in places.jobs.iterdir()) == ["1", "2", "4"]
     assert expired == [("loans", NOON - 30 * day)]
     async with store.read() as connection:

@@ -260,3 +260,46 @@ def test_a_name_that_no_registry_has_is_refused_for_the_model_that_chose_it() ->
     (problem,) = raised.value.problems
     assert problem.variable == "DRIFTD_MODELS__LOANS__DETECTORS"
     assert "the nearest is adwin" in str(problem)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/srv/driftd",
+        "archive",
+        "file:///srv/driftd",
+        "s3://bucket",
+        "s3://my.bucket-1/a/b",
+        "s3://bucket/a?endpoint_override=http://127.0.0.1:9000&region=eu-central-1",
+        "s3://bucket/a?endpoint_override=minio.local:9000",
+    ],
+)
+def test_an_archive_is_a_folder_or_a_bucket(address: str) -> None:
+    assert load({"DRIFTD_ARCHIVE_URL": address}).archive_url == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "gs://bucket",
+        "s3://",
+        "s3://Bucket",
+        "s3:///prefix",
+        "s3://bucket?regoin=eu",
+        "s3://bucket#x",
+        "s3://bucket?endpoint_override=ftp://host",
+        "s3://bucket?endpoint_override=http://host/path",
+        "file://host/folder",
+    ],
+)
+def test_any_other_archive_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"DRIFTD_ARCHIVE_URL=.* must be a folder, or s3://BUCKET/PREFIX"):
+        load({"DRIFTD_ARCHIVE_URL": address})
+
+
+def test_one_key_without_the_other_or_without_a_bucket_is_refused() -> None:
+    with pytest.raises(SettingsError, match="DRIFTD_ARCHIVE_SECRET_KEY: must be set beside DRIFTD_ARCHIVE_ACCESS_KEY"):
+        load({"DRIFTD_ARCHIVE_URL": "s3://bucket", "DRIFTD_ARCHIVE_ACCESS_KEY": "a"})
+    both = {"DRIFTD_ARCHIVE_ACCESS_KEY": "a", "DRIFTD_ARCHIVE_SECRET_KEY": "b"}
+    with pytest.raises(SettingsError, match="no s3:// address"):
+        load({"DRIFTD_ARCHIVE_URL": "/srv/driftd", **both})

@@ -22,12 +22,17 @@ def valid(variable: str) -> dict[str, str]:
     beside = {"DRIFTD_SLACK_CHANNEL": "#models"}
     if variable == "DRIFTD_SLACK_APP_TOKEN":
         beside["DRIFTD_SLACK_BOT_TOKEN"] = "xoxb-1"
+    if variable.startswith("DRIFTD_ARCHIVE_"):
+        beside |= {"DRIFTD_ARCHIVE_URL": "s3://bucket/prefix"}
+        beside |= {"DRIFTD_ARCHIVE_ACCESS_KEY": "access", "DRIFTD_ARCHIVE_SECRET_KEY": "secret"}
     return {**beside, variable: text}
 
 
 def test_the_secrets_are_those() -> None:
     assert {name.variable for name in SECRETS} == {
         "DRIFTD_API_TOKEN",
+        "DRIFTD_ARCHIVE_ACCESS_KEY",
+        "DRIFTD_ARCHIVE_SECRET_KEY",
         "DRIFTD_DATABASE_URL",
         "DRIFTD_DEPLOY__TOKEN",
         "DRIFTD_DEPLOY__URL",
@@ -79,6 +84,21 @@ def test_a_password_in_a_broker_address_is_refused_unseen() -> None:
     with pytest.raises(SettingsError) as raised:
         load({"DRIFTD_BROKER": f"kafka://user:{PRECIOUS}@host:9092"})
     assert PRECIOUS not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://AKIA:{PRECIOUS}@bucket/prefix",
+        f"s3://AKIA:half/{PRECIOUS}@bucket",
+        f"s3://bucket/prefix?secret_key={PRECIOUS}",
+        f"s3://bucket?endpoint_override=http://user:{PRECIOUS}@host:9000",
+    ],
+)
+def test_a_key_in_the_address_of_the_archive_is_refused_unseen(address: str) -> None:
+    with pytest.raises(SettingsError, match="DRIFTD_ARCHIVE_URL") as raised:
+        load({"DRIFTD_ARCHIVE_URL": address})
+    assert PRECIOUS not in "".join(traceback.format_exception(raised.value))
 
 
 def test_the_secret_of_one_model_is_one_too() -> None:
