@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from running import RunningDaemon
+from stores import add_option, new_store
 
 ROWS = 30_000
 CHANGE = 20_000
@@ -48,11 +49,11 @@ def outcome(running: RunningDaemon) -> dict[str, Any]:
     }
 
 
-def run(kills: int, seed: int) -> dict[str, Any]:
+def run(kills: int, seed: int, server: str | None) -> dict[str, Any]:
     """Send everything, killing so often on the way; a request without an answer is sent again."""
     bodies = events()
-    with tempfile.TemporaryDirectory(prefix="driftd-bench-") as folder:
-        running = RunningDaemon(Path(folder), **SETTINGS)
+    with tempfile.TemporaryDirectory(prefix="driftd-bench-") as folder, new_store(server) as (store, _):
+        running = RunningDaemon(Path(folder), **SETTINGS, **store)
         running.start()
 
         def kill() -> None:
@@ -91,8 +92,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    add_option(parser)
     chosen = parser.parse_args()
-    unbroken, broken = run(0, 0), run(chosen.kills, chosen.seed)
+    unbroken, broken = run(0, 0, chosen.store), run(chosen.kills, chosen.seed, chosen.store)
     resent = broken["counts"].pop("duplicates")
     unbroken["counts"].pop("duplicates")
     print(f"unbroken: {unbroken}")

@@ -18,6 +18,7 @@ from typing import Any
 
 from events import NUMBERS, make_events
 from running import RunningDaemon
+from stores import add_option, new_store
 
 BODY_EVENTS = 500
 TOPIC = "driftd.events"
@@ -31,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--predictions", type=int, default=1_000_000)
     parser.add_argument("--memory", action="store_true", help="resident memory after 1 and after 5 million events")
+    add_option(parser)
     chosen = parser.parse_args()
     if chosen.memory:
         memory()
@@ -40,21 +42,26 @@ def main() -> None:
     print(f"{len(lines):,} events of {size:.0f} bytes on average, two in three of them predictions; {RUNS} runs each")
     ours, faust, loop = [], [], []
     for _ in range(RUNS):
-        ours.append(of_driftd(lines))
+        rate, stored = of_driftd(lines, chosen.store)
+        ours.append(rate)
         faust.append(asyncio.run(of_faust(lines[:FAUST_EVENTS])))
         loop.append(of_loop(lines))
     for name, rates in (("driftd", ours), ("a Faust agent and river", faust), ("a plain loop and river", loop)):
         print(f"  {name:<24} {statistics.median(rates):>10,.0f} events/s  ({min(rates):,.0f} to {max(rates):,.0f})")
+    print(f"the store takes {stored / len(lines):,.1f} MB a million events, the archive apart")
     ratios = [[a / b for a, b in zip(ours, peer, strict=True)] for peer in (faust, loop)]
     times = [statistics.median(some) for some in ratios]
     print(f"driftd is {times[0]:.1f} times the Faust agent, {times[1]:.2f} times the loop")
 
 
-def of_driftd(lines: list[bytes]) -> float:
-    """The log is filled first; the time is from ready to the checkpoint that holds the last event."""
-    with tempfile.TemporaryDirectory(prefix="driftd-bench-") as folder:
+def of_driftd(lines: list[bytes], server: str | None) -> tuple[float, int]:
+    """The log is filled first; the time is from ready to the checkpoint that holds the last event.
+
+    Returns events a second, and the bytes of the store.
+    """
+    with tempfile.TemporaryDirectory(prefix="driftd-bench-") as folder, new_store(server) as (store, size):
         asyncio.run(_fill(Path(folder), lines, BODY_EVENTS))
-        running = RunningDaemon(Path(folder), DRIFTD_PIPELINE__BATCH_EVENTS="5000")
+        running = RunningDaemon(Path(folder), DRIFTD_PIPELINE__BATCH_EVENTS="5000", **store)
         running.start()
         began = time.perf_counter()
         wanted = len(lines)
@@ -65,7 +72,8 @@ def of_driftd(lines: list[bytes]) -> float:
             time.sleep(0.1)
         seconds = time.perf_counter() - began
         running.stop()
-    return wanted / seconds
+        stored = size(Path(folder))
+    return wanted / seconds, stored
 
 
 async def _fill(folder: Path, lines: list[bytes], events: int) -> None:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import parts
@@ -34,7 +35,7 @@ from daemon.monitoring.volume import Volume
 from daemon.pipeline import Pipeline
 from daemon.service_manager import ServiceManager
 from daemon.settings import Settings
-from daemon.stores.engine import StoreError, open_store
+from daemon.stores.engine import StoreAway, StoreError, StoreRefuses, first_line, open_store
 from daemon.stores.migrate import upgrade
 from daemon.stream import StreamService, build
 from daemon.transports.base import Batch, TopicPartition
@@ -49,6 +50,12 @@ from retrain.storage.base import StorageError, StorageRefused
 HOUSEKEEPING_SECONDS = 10.0
 AFTER_COMMIT_SECONDS = 0.5
 OUTBOX_DAYS = 30.0
+RETRY_SECONDS = 1.0
+MOST_RETRY_SECONDS = 15.0
+LAST_TRY_SECONDS = 2.0
+"""For a last checkpoint where the store was away just now."""
+START_SECONDS = 60.0
+"""That the rest of the start may take."""
 
 log = get_logger("daemon")
 
@@ -59,7 +66,7 @@ async def serve(settings: Settings) -> int:
         async with AsyncExitStack() as stack:
             daemon = await Daemon.start(settings, stack)
             return await daemon.wait()
-    except (CannotOpen, StoreError, StorageError, CannotListen) as error:
+    except (CannotOpen, StoreError, StoreRefuses, StorageError, CannotListen) as error:
         log.error(str(error))  # noqa: TRY400 (the text says what to type; where it was raised helps nobody)
         away = isinstance(error, StorageError) and not isinstance(error, StorageRefused)
         return os.EX_TEMPFAIL if away else os.EX_CONFIG
@@ -75,6 +82,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._ready = False
+        self._waited_at = float("-inf")
         self.stream: StreamService | None = None
         self.local_token = secrets.token_urlsafe(32)
         self.limits = parts.event_limits(settings)
@@ -96,8 +104,8 @@ class Daemon:
         await self.transport.open()
         stack.push_async_callback(self.transport.close)
         # then the store, migrated before anything reads it
-        await upgrade(settings.store_url)
-        self.store = open_store(settings.store_url)
+        await self._migrate()
+        self.store = open_store(settings.store_url, connections=settings.database_connections)
         stack.push_async_callback(self.store.close)
         # the archive, tried out before there is anything to lose; the data folder has just been written to
         self.places = parts.places(settings)
@@ -114,7 +122,7 @@ class Daemon:
         # the pipeline, at its last checkpoint
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
-        stack.push_async_callback(self.pipeline.flush)
+        stack.push_async_callback(self._flush)
         # before the first request: what the log holds is told apart from what has been processed
         await self.transport.continue_from(await self.pipeline.offsets())
         # retrains, once there is a pipeline to go by their results
@@ -165,6 +173,30 @@ class Daemon:
             return os.EX_SOFTWARE
         log.info("stopping")
         return os.EX_OK
+
+    async def _migrate(self) -> None:
+        """Make or migrate the store's tables; a server that is not up yet is waited for."""
+        wait = RETRY_SECONDS
+        while True:
+            try:
+                await upgrade(self.settings.store_url)
+            except StoreRefuses:
+                raise
+            except (StoreAway, TimeoutError) as away:
+                log.warning("waits for the store", error=str(away), next_try_seconds=wait)
+                self.manager.waiting("waits for the store", wait + START_SECONDS)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, MOST_RETRY_SECONDS)
+            else:
+                return
+
+    async def _flush(self) -> None:
+        patience = self.settings.shutdown_seconds if self.pipeline.waits_for is None else LAST_TRY_SECONDS
+        try:
+            async with asyncio.timeout(patience):
+                await self.pipeline.flush()
+        except TimeoutError:
+            log.warning("ends without a last checkpoint: the next start works again on what is missing")
 
     # --- parts
 
@@ -254,7 +286,7 @@ class Daemon:
             min_effect=lambda model: settings.model(model).min_effect,
             reference_rows=lambda model: settings.model(model).reference_rows,
             lag=lambda: 0 if self.stream is None else self.stream.lag(),
-            not_ready=lambda: None if self._ready else "the daemon is starting",
+            not_ready=self._not_ready,
             not_alive=self._not_alive,
             stopping=self._stop.is_set,
         )
@@ -279,36 +311,48 @@ class Daemon:
         if any(one.findings.verdicts for one in snapshot.monitors):
             self.dispatcher.wake()
 
+    def _not_ready(self) -> str | None:
+        return self.pipeline.waits_for if self._ready else "the daemon is starting"
+
     # --- housekeeping
 
     async def _keep_house(self) -> None:
-        settings = self.settings
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            await self._listen_for_silence()
-            await self.archive.compact(settings.archive.file_rows)
-            async with self.store.begin() as connection:
-                await self.volume.save(connection)
-                await outbox.prune(connection, time.time() - OUTBOX_DAYS * parts.DAY_SECONDS)
-            await dead_letters.trim(
-                self.store,
-                most_events=settings.dead_letters.max_events,
-                most_bytes=settings.dead_letters.max_mb * parts.MEBIBYTE,
-                days=settings.dead_letters.days,
-                now=time.time(),
-            )
-            await self.transport.trim(await self.pipeline.offsets(), now=time.time())
+            try:
+                await self._tidy()
+            except (DBAPIError, OSError) as error:
+                log.warning("housekeeping has to wait", error=first_line(error))
             stalled = self._not_alive()
             if stalled is not None:
                 self._fail(RuntimeError(stalled))
                 return
             self.manager.alive()
 
+    async def _tidy(self) -> None:
+        settings = self.settings
+        await self._listen_for_silence()
+        await self.archive.compact(settings.archive.file_rows)
+        async with self.store.begin() as connection:
+            await self.volume.save(connection)
+        await outbox.prune(self.store, time.time() - OUTBOX_DAYS * parts.DAY_SECONDS)
+        await dead_letters.trim(
+            self.store,
+            most_events=settings.dead_letters.max_events,
+            most_bytes=settings.dead_letters.max_mb * parts.MEBIBYTE,
+            days=settings.dead_letters.days,
+            now=time.time(),
+        )
+        await self.transport.trim(await self.pipeline.offsets(), now=time.time())
+
     def _not_alive(self) -> str | None:
         """What stands still though there is work, if anything does."""
         if self.stream is None:
             return None
-        stalled = self.stream.seconds_since_progress(time.monotonic())
+        now = time.monotonic()
+        if self.pipeline.waits_for is not None:
+            self._waited_at = now  # for the store, which a restart would not bring back
+        stalled = min(self.stream.seconds_since_progress(now), now - self._waited_at)
         if self.stream.lag() and stalled > self.settings.pipeline.stall_seconds:
             return f"no progress for {stalled:.0f} s with events waiting"
         return None

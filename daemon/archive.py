@@ -15,7 +15,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.checkpoint import MonitorSnapshot
@@ -36,6 +36,10 @@ ORPHAN_SECONDS: Final = 24 * UNNAMED_SECONDS
 """From this age on a file without a name is an orphan, whichever node wrote it, and however wrong its clock is."""
 LONGEST_FOLDER: Final = 100
 """Characters of a model's name, as part of a path; file systems take about twice as many."""
+
+
+CHUNKS_AT_ONCE: Final = 10_000
+"""Parameters of one statement, below the limits of both databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +171,16 @@ class Archive:
             **file,
         }
         try:
-            await self._exchange(which, len(rows), named)
+            await self._exchange([row.id for row in rows], named)
         except Overtaken:
             await asyncio.to_thread(self.storage.remove, f"{ARCHIVE}/{file['path']}")
             return 0
         return 1
 
-    async def _exchange(self, which: ColumnElement[bool], chunks: int, file: Mapping[str, Any]) -> None:
-        """Name a file in place of so many chunks. Raises Overtaken where they are no longer there."""
-        async with self._store.begin() as connection:
-            gone = await connection.execute(delete(tables.archive_chunks).where(which))
-            if gone.rowcount != chunks:
-                raise Overtaken
+    async def _exchange(self, chunks: Sequence[int], file: Mapping[str, Any]) -> None:
+        """Name a file in place of these chunks. Raises Overtaken where they are no longer there."""
+        async with self._store.begin([file["model"]]) as connection:
+            await _take_out(connection, chunks)
             await connection.execute(insert(tables.archive_files).values(**file))
 
     async def sweep(self, now: float) -> int:
@@ -205,6 +207,15 @@ class Archive:
             await connection.execute(delete(tables.archive_files).where(files.path.in_(old)))
         await asyncio.to_thread(self._remove, [f"{ARCHIVE}/{path}" for path in old])
         return len(old)
+
+
+async def _take_out(connection: AsyncConnection, numbers: Sequence[int]) -> None:
+    """Delete these chunks and no others: one with a lower number may be committed after one with a higher."""
+    chunks = tables.archive_chunks
+    for start in range(0, len(numbers), CHUNKS_AT_ONCE):
+        some = numbers[start : start + CHUNKS_AT_ONCE]
+        if (await connection.execute(delete(chunks).where(chunks.c.id.in_(some)))).rowcount < len(some):
+            raise Overtaken
 
 
 def folder_of(model: str) -> str:

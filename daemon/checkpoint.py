@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any, Final
 
 import msgspec
@@ -67,12 +68,22 @@ class MonitorSnapshot:
 
 @dataclass(slots=True)
 class Snapshot:
-    """Everything that one checkpoint writes, taken at one moment, so that writing it can be tried again."""
+    """Everything that one checkpoint writes, taken at one moment, so that writing it can be tried again.
+
+    ``mark`` is one that no other checkpoint has: it tells, where the answer to a commit was lost, whether it was made.
+    """
 
     offsets: dict[TopicPartition, tuple[int, int]]  # from, to
     dead: list[dict[str, Any]] = field(default_factory=list)
     monitors: list[MonitorSnapshot] = field(default_factory=list)
     rejected: dict[str, int] = field(default_factory=dict)  # dead letters by model, "" for those of no known one
+
+    mark: str = field(default_factory=lambda: token_hex(8))
+
+    @property
+    def models(self) -> set[str]:
+        """All whose rows it changes."""
+        return {one.model for one in self.monitors} | self.rejected.keys()
 
 
 def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: float) -> dict[str, Any]:
@@ -150,9 +161,13 @@ def _row(monitor: Monitor, now: float) -> dict[str, Any]:
 
 
 async def write(connection: AsyncConnection, snapshot: Snapshot) -> None:
-    """Write a snapshot, but for alarms and archive. Raises Fenced where an offset is not what this worker left."""
-    for target, (before, after) in snapshot.offsets.items():
-        await _move(connection, target, before, after)
+    """Write a snapshot, but for alarms and archive. Raises Fenced where an offset is not what this worker left.
+
+    Inside ``Store.begin`` of the snapshot's models.
+    """
+    # in one order, so that two workers that both have taken the same partitions for theirs cannot wait for each other
+    for target, (before, after) in sorted(snapshot.offsets.items()):
+        await _move(connection, target, before, after, snapshot.mark)
     await insert_new(connection, tables.dead_letters, snapshot.dead)
     monitors = snapshot.monitors
     await upsert(connection, tables.models, [one.row for one in monitors], keep=ELSEWHERE)
@@ -179,20 +194,25 @@ def _counts(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
 
 
-async def _move(connection: AsyncConnection, target: TopicPartition, before: int, after: int) -> None:
+async def is_written(connection: AsyncConnection, snapshot: Snapshot) -> bool:
+    """Whether the store holds this snapshot already. Of one that moves no offset that is not known: False."""
+    partition = tables.partitions.c
+    return await connection.scalar(select(partition.topic).where(partition.mark == snapshot.mark).limit(1)) is not None
+
+
+async def _move(connection: AsyncConnection, target: TopicPartition, before: int, after: int, mark: str) -> None:
     partition = tables.partitions.c
     here = (partition.topic == target.topic) & (partition.partition == target.partition)
     moved = await connection.execute(
-        update(tables.partitions).where(here, partition.next_offset == before).values(next_offset=after)
+        update(tables.partitions).where(here, partition.next_offset == before).values(next_offset=after, mark=mark)
     )
     if moved.rowcount:
         return
+    first = {"topic": target.topic, "partition": target.partition, "next_offset": after, "mark": mark}
+    if before == 0 and await insert_new(connection, tables.partitions, [first]):
+        return
     stored = (await connection.execute(select(partition.next_offset).where(here))).scalar()
-    if stored is not None or before != 0:
-        raise Fenced(f"{target.topic}/{target.partition} stands at {stored}, not at {before}")
-    await connection.execute(
-        insert(tables.partitions).values(topic=target.topic, partition=target.partition, next_offset=after)
-    )
+    raise Fenced(f"{target.topic}/{target.partition} stands at {stored}, not at {before}")
 
 
 async def _write_journals(connection: AsyncConnection, monitors: Sequence[MonitorSnapshot]) -> None:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from daemon import checkpoint
 from daemon.archive import UNNAMED_SECONDS, Archive, Block
 from daemon.checkpoint import Snapshot
-from daemon.stores.engine import Store, is_full
+from daemon.stores.engine import Store, StoreAway, first_line, is_full
 from retrain.storage.base import StorageError
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ class CheckpointWriter:
         self._clock = clock
         self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
+        self.waits_for: str | None = None
+        """What keeps the snapshot on its way out of the store, if anything does."""
 
     @property
     def idle(self) -> bool:
@@ -74,19 +75,23 @@ class CheckpointWriter:
                     # files that nothing names are swept
                     prepared = self._clock()
                     blocks = [] if self._archive is None else await self._archive.prepare(snapshot.monitors, received)
-                await self._commit(snapshot, blocks)
+                await self._commit(snapshot, blocks, again=self.waits_for is not None)
                 break
             except NO_WAITING_MENDS:
                 raise
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
-                log.warning("a checkpoint waits", reason=_what(error), error=str(error), seconds=wait)
+            except (DBAPIError, OSError) as error:
+                self.waits_for = _what_is_wrong(error)
+                log.warning("a checkpoint waits", reason=self.waits_for, error=first_line(error), seconds=wait)
                 await self._sleep(wait)
                 wait = min(2 * wait, MOST_RETRY_SECONDS)
+        self.waits_for = None
         await stored(snapshot)
 
-    async def _commit(self, snapshot: Snapshot, blocks: list[Block]) -> None:
+    async def _commit(self, snapshot: Snapshot, blocks: list[Block], *, again: bool) -> None:
         now = self._clock()
-        async with self._store.begin() as connection:
+        async with self._store.begin(snapshot.models) as connection:
+            if again and await checkpoint.is_written(connection, snapshot):
+                return  # the last try was committed, and only its answer was lost
             await checkpoint.write(connection, snapshot)
             if self._archive is not None:
                 await self._archive.write(connection, blocks)
@@ -94,7 +99,10 @@ class CheckpointWriter:
                 await self._respond(connection, one, now)
 
 
-def _what(error: Exception) -> str:
+def _what_is_wrong(error: Exception) -> str:
+    """For everybody who may see the status page: where the store is, and as whom it is used, is for the log only."""
     if isinstance(error, StorageError):
         return "the archive cannot be written"
-    return "the disk is full" if is_full(error) else "the store cannot be written"
+    if is_full(error):
+        return "the disk is full"
+    return "the store does not answer" if isinstance(error, StoreAway) else "the store cannot be written"

@@ -137,6 +137,11 @@ class Pipeline:
         self._lost.clear()
         return dict(self._offsets)
 
+    @property
+    def waits_for(self) -> str | None:
+        """What the last checkpoint waits for, if it does: the store, which is away or full."""
+        return self._writer.waits_for
+
     # --- the stream
 
     def foresee(self, batch: Batch) -> None:

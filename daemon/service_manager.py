@@ -17,6 +17,10 @@ class ServiceManager:
         """The daemon takes events."""
         self._tell(f"READY=1\nSTATUS={status}")
 
+    def waiting(self, status: str, seconds: float) -> None:
+        """The daemon cannot start yet, and needs so much more time."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}\nSTATUS={status}")
+
     def alive(self) -> None:
         """The daemon makes progress. To be said only when it does."""
         self._tell("WATCHDOG=1")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from slack_server import Carried, SlackServer
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, select, update
 
 from daemon.alerts import incidents
 from daemon.alerts.dispatch import Dispatcher
@@ -242,14 +242,12 @@ async def _empty_store(path: Path) -> bytes:
 
 @asynccontextmanager
 async def world(folder: Path, name: str, url: str | None = None) -> AsyncIterator[World]:
-    """A world whose tables are made and whose Slack answers; ``url`` is a database to empty, instead of a new file."""
+    """A world whose tables are made and whose Slack answers; ``url`` is a store without anything in it."""
     clock = FakeClock()
     if url is None:
         path = folder / "store.db"
         path.write_bytes(await _empty_store(folder / "empty.db"))
         url = sqlite_url(path)
-    else:
-        await _empty_database(url)
     with pytest.MonkeyPatch.context() as patch:
         for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
             patch.delenv(proxy, raising=False)
@@ -259,12 +257,3 @@ async def world(folder: Path, name: str, url: str | None = None) -> AsyncIterato
                 yield one
             finally:
                 await one.store.close()
-
-
-async def _empty_database(url: str) -> None:
-    store = open_store(url)
-    async with store.begin() as connection:
-        await connection.execute(text("drop schema public cascade"))
-        await connection.execute(text("create schema public"))
-        await connection.run_sync(tables.metadata.create_all)
-    await store.close()

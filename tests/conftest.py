@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import s3_server
+from databases import Database, Postgresql, Sqlite, sqlite
 from hypothesis import settings
+from postgresql_server import NoServer, server
 
 from retrain.storage import FolderStorage, S3Storage, open_storage
 from retrain.storage.address import Keys
@@ -27,6 +29,37 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if variable.startswith(("DRIFTD_", "AWS_")) and not variable.startswith("DRIFTD_TEST_"):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # no test asks a cloud who it is
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases() -> Iterator[Sqlite]:
+    """Makes stores in files."""
+    with sqlite() as databases:
+        yield databases
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases() -> Iterator[Postgresql]:
+    """Makes stores on a PostgreSQL server that runs for all tests; where there is none, they are skipped."""
+    try:
+        with server() as running:
+            yield Postgresql(running)
+    except NoServer as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture
+def postgresql(postgresql_databases: Postgresql) -> Iterator[Postgresql]:
+    """The same, for one test that is about PostgreSQL."""
+    yield postgresql_databases
+    postgresql_databases.drop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Makes stores on each kind of database, one after the other."""
+    made: Database = request.getfixturevalue("postgresql" if request.param == "postgresql" else "sqlite_databases")
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What the tests of the pipeline share: a store, a clock that moves only when told, and ways to feed a log."""
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from databases import Database
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +18,7 @@ from daemon.events.event import EventLimits
 from daemon.monitoring.monitor import LABELS_LATER, Monitor, MonitorOptions
 from daemon.pipeline import Pipeline, Respond
 from daemon.stores import tables
-from daemon.stores.engine import Store, open_store, sqlite_url
+from daemon.stores.engine import Store, open_store
 from daemon.transports.base import Batch, Record, TopicPartition
 from detectors.base import Detector, Kind, Severity, Verdict
 from detectors.columns import INVALID, Columns
@@ -99,18 +99,11 @@ class World:
     archives: dict[int, Archive] = field(default_factory=dict)
     during_wait: Callable[[], Awaitable[None]] | None = None
     storage: Storage | None = None
-
-    @property
-    def url(self) -> str:
-        return sqlite_url(self.folder / "store.db")
+    url: str = ""
 
     @classmethod
-    def made(cls, folder: Path, template: Path | None = None, **fields: Any) -> "World":
-        folder.mkdir(parents=True, exist_ok=True)
-        world = cls(folder, **fields)
-        if template is not None:
-            shutil.copy(template, folder / "store.db")
-        return world
+    def made(cls, folder: Path, database: Database, **fields: Any) -> "World":
+        return cls(folder, url=database.store(folder), **fields)
 
     async def start(self, respond: Respond | None = None) -> Pipeline:
         """A pipeline as a new process would make it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from databases import Database
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -132,9 +133,11 @@ class Loop:
 
 
 @asynccontextmanager
-async def running(folder: Path, recipe: Recipe | None = None, **values: Any) -> AsyncIterator[Loop]:
+async def running(
+    folder: Path, recipe: Recipe | None = None, database: Database | None = None, **values: Any
+) -> AsyncIterator[Loop]:
     """A loop over a new store, with version 1 of the model ``loans`` in service, not made here."""
-    url = sqlite_url(folder / "store.db")
+    url = sqlite_url(folder / "store.db") if database is None else database.store(folder)
     await upgrade(url)
     store = open_store(url)
     async with store.begin() as connection:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, delete, insert, select, update
+from sqlalchemy import RowMapping, Select, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.alerts.notes import Note, NoteKind
+from daemon.stores.engine import Store
+from daemon.stores.retention import delete_in_parts
 from daemon.stores.tables import incidents, outbox
 
 MOST_NOTES: Final = 50
@@ -173,12 +175,12 @@ async def rewrite_held(connection: AsyncConnection, row: int, left: News, reason
     await connection.execute(update(outbox).where(outbox.c.id == row).values(body=left.to_body(), error=reason))
 
 
-async def prune(connection: AsyncConnection, before: float) -> int:
+async def prune(store: Store, before: float) -> int:
     """Forget rows older than ``before`` (epoch seconds) that nothing will ask for again; return how many."""
     unfinished = select(incidents.c.id).where(incidents.c.state == "open")
     old = (outbox.c.state != RowState.WAITING) & (outbox.c.created < before)
     alone = outbox.c.incident.is_(None)
-    return (await connection.execute(delete(outbox).where(old, alone | outbox.c.incident.not_in(unfinished)))).rowcount
+    return await delete_in_parts(store, outbox, old & (alone | outbox.c.incident.not_in(unfinished)))
 
 
 async def _last_waiting(connection: AsyncConnection, subject: Subject, *, detail: bool) -> RowMapping | None:

@@ -41,15 +41,17 @@ def db() -> None:
 @as_json_option
 def upgrade(*, as_json: bool) -> None:
     """Make or migrate the tables of the store. The daemon does this by itself when it starts."""
-    from daemon.stores.engine import StoreError
+    from daemon.stores.engine import StoreAway, StoreError, StoreRefuses
     from daemon.stores.migrate import upgrade as migrate
 
     found = settings()
     found.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         revision = asyncio.run(migrate(found.store_url))
-    except StoreError as error:
+    except (StoreError, StoreRefuses) as error:
         raise Failure(str(error), os.EX_CONFIG) from None
+    except StoreAway as error:
+        raise Failure(str(error), os.EX_UNAVAILABLE) from None
     if as_json:
         say_json({"revision": revision})
     else:

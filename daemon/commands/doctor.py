@@ -98,7 +98,10 @@ def _store(settings: Settings) -> Finding:
     try:
         found = asyncio.run(current(settings.store_url))
     except Exception as error:  # noqa: BLE001 (whatever a database may say is what the person should read)
-        return Finding("store", well=False, detail=str(error).splitlines()[0], hint="check DRIFTD_DATABASE_URL")
+        hint = "check DRIFTD_DATABASE_URL, and that the server runs"
+        return Finding("store", well=False, detail=str(error).splitlines()[0], hint=hint)
+    if found is None:
+        return Finding("store", well=True, detail="answers; its tables are made at the first start")
     if found == head():
         return Finding("store", well=True, detail=f"revision {found}")
     return Finding(

@@ -85,7 +85,7 @@ class ArrowDecoder:
         models = {one or "default" for one in pc.unique(table["model"]).to_pylist()}
         versions = pc.unique(table["version"]).to_pylist()
         return models == {self.model} and all(
-            one is None or is_name(as_text(one), self.limits.text_chars) for one in versions
+            one is None or is_name(as_text(one), self.limits.name_chars) for one in versions
         )
 
     def _rows(self, table: pa.Table, records: Sequence[Record]) -> Rows | None:

@@ -131,7 +131,7 @@ class FeatureDecoder:
         first = next((one for one in self._check.objects(raws[:1]) or () if one), None)
         if first is None or len(self.schema) > self.limits.features:
             return  # a wider reference was given than events may be
-        if not all(is_name(name, self.limits.text_chars) for name in self.schema):
+        if not all(is_name(name, self.limits.feature_chars) for name in self.schema):
             return
         self._order = [
             *(name for name in first if name in self.schema),

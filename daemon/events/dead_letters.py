@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from daemon.stores.engine import Store
+from daemon.stores.retention import delete_in_parts
 from daemon.stores.tables import dead_letters
 
 DAY_SECONDS: Final = 86_400.0
@@ -48,13 +49,13 @@ async def resend(store: Store, append: Append, letters: Sequence[int] | None, no
 
 async def trim(store: Store, *, most_events: int, most_bytes: int, days: float, now: float) -> int:
     """Let the oldest go beyond a limit, and return how many that were."""
-    async with store.begin() as connection:
-        gone = (await connection.execute(delete(dead_letters).where(_letters.at < now - days * DAY_SECONDS))).rowcount
+    gone = await delete_in_parts(store, dead_letters, _letters.at < now - days * DAY_SECONDS)
+    async with store.read() as connection:
         kept = func.row_number().over(order_by=_letters.id.desc())
         size = func.sum(func.length(_letters.body)).over(order_by=_letters.id.desc())
         sized = select(_letters.id, kept.label("kept"), size.label("size")).subquery()
         beyond: ColumnElement[bool] = (sized.c.kept > most_events) | (sized.c.size > most_bytes)
         newest = (await connection.execute(select(func.max(sized.c.id)).where(beyond))).scalar()
-        if newest is not None:
-            gone += (await connection.execute(delete(dead_letters).where(_letters.id <= newest))).rowcount
-    return int(gone)
+    if newest is not None:
+        gone += await delete_in_parts(store, dead_letters, _letters.id <= newest)
+    return gone

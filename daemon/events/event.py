@@ -15,7 +15,7 @@ from daemon.events.event_formats import NotAnEvent, normalise
 from daemon.events.event_rules import (
     DETAIL_CHARACTERS,
     LATEST_TS,
-    MOST_MODEL_CHARACTERS,
+    MOST_NAME_CHARACTERS,
     Event,
     EventLimits,
     Problem,
@@ -151,9 +151,10 @@ class EventDecoder:
                 continue
             if ((part.ts < 0.0) | (part.ts > LATEST_TS)).any():
                 return False
-            if not all(is_name(model, min(most, MOST_MODEL_CHARACTERS)) for model in set(part.models)):
+            longest = self.limits.name_chars
+            if not all(is_name(model, longest) for model in set(part.models)):
                 return False
-            if not all(version is None or is_name(as_text(version), most) for version in set(part.versions)):
+            if not all(version is None or is_name(as_text(version), longest) for version in set(part.versions)):
                 return False
             if (
                 set(map(type, part.ids)) & {int, float}
@@ -260,4 +261,4 @@ def _is_present(features: Any) -> bool:
 
 
 def _name(model: object) -> str | None:
-    return model if isinstance(model, str) and is_name(model, MOST_MODEL_CHARACTERS) else None
+    return model if isinstance(model, str) and is_name(model, MOST_NAME_CHARACTERS) else None

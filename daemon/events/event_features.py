@@ -31,7 +31,7 @@ class FeatureCheck:
     def __init__(self, limits: EventLimits) -> None:
         self.limits = limits
         text = Annotated[str, Meta(max_length=limits.text_chars)]
-        name = Annotated[str, Meta(min_length=1, max_length=limits.text_chars)]
+        name = Annotated[str, Meta(min_length=1, max_length=limits.feature_chars)]
         value = text | int | float | bool | list[Any] | dict[str, Any] | None
         self._objects = msgspec.json.Decoder(list[dict[name, value] | None])
 

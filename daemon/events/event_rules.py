@@ -10,7 +10,10 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 import msgspec
 from msgspec import Meta
 
-MOST_MODEL_CHARACTERS: Final = 200
+MOST_NAME_CHARACTERS: Final = 200
+"""Of a model or a version. Model and signal together are keys of the store, which have to fit into its indexes."""
+MOST_FEATURE_CHARACTERS: Final = 400
+"""Of a feature's name."""
 LATEST_TS: Final = 32_503_680_000.0  # the year 3000: later is a unit that was mistaken
 DEEPEST: Final = 64
 INT64: Final = range(-(2**63), 2**63)
@@ -42,6 +45,16 @@ class EventLimits:
     event_bytes: int = 1 << 20
     features: int = 2_000
     text_chars: int = 4_096
+
+    @property
+    def name_chars(self) -> int:
+        """Most characters of the name of a model or a version."""
+        return min(self.text_chars, MOST_NAME_CHARACTERS)
+
+    @property
+    def feature_chars(self) -> int:
+        """Most characters of the name of a feature."""
+        return min(self.text_chars, MOST_FEATURE_CHARACTERS)
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -114,8 +127,8 @@ def _missing(event: Event) -> Problem | None:
 def _bad_text(event: Event, limits: EventLimits) -> Problem | None:
     most = limits.text_chars
     for name, text, longest in (
-        ("model", event.model, min(most, MOST_MODEL_CHARACTERS)),
-        ("version", event.version, most),
+        ("model", event.model, limits.name_chars),
+        ("version", event.version, limits.name_chars),
     ):
         if text is not None and not is_name(as_text(text), longest):
             return Problem(RejectReason.BAD_NAME, f"`{name}` must be 1 to {longest} printable characters")
@@ -156,8 +169,9 @@ def problem_of_features(features: dict[str, Any], limits: EventLimits) -> Proble
         return Problem(RejectReason.TOO_MANY_FEATURES, detail)
     most = limits.text_chars
     for name, value in features.items():
-        if not is_name(name, most):
-            return Problem(RejectReason.BAD_NAME, f"a feature's name must be 1 to {most} printable characters")
+        if not is_name(name, limits.feature_chars):
+            detail = f"a feature's name must be 1 to {limits.feature_chars} printable characters"
+            return Problem(RejectReason.BAD_NAME, detail)
         if isinstance(value, str) and len(value) > most:
             detail = f"a feature is a text of {len(value)} characters, at most {most} are taken"
             return Problem(RejectReason.TEXT_TOO_LONG, detail)

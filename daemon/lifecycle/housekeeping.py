@@ -17,11 +17,10 @@ from daemon.lifecycle.promotion import VersionState
 from daemon.lifecycle.pruning import prune
 from daemon.logs import get_logger
 from daemon.stores.engine import Store
+from daemon.stores.retention import delete_in_parts
 from daemon.stores.tables import jobs, models, signals, slots, versions
 from retrain.storage.base import JOBS
 
-AT_ONCE: Final = 5_000
-"""Rows that are deleted in one transaction: the pipeline's checkpoints go between."""
 SLOT_DAYS: Final = 30.0
 OVER: Final = (VersionState.REJECTED, VersionState.WITHDRAWN)
 """States of a version whose reference nobody needs any more."""
@@ -61,7 +60,8 @@ class Housekeeping:
             folders = await self._folders(connection, now)
         for model in known:
             keep = self._keep(model)
-            await self._forget_signals(model, now - keep.signal_days * DAY_SECONDS)
+            old = (signals.c.model == model) & (signals.c.ts < now - keep.signal_days * DAY_SECONDS)
+            await delete_in_parts(self._store, signals, old)
             await self._expire(model, now - keep.archive_days * DAY_SECONDS)
             await prune(self._store, self._places, model, keep.versions)
         await self._sweep(now)
@@ -73,14 +73,6 @@ class Housekeeping:
             old = slots.c.slot < now - SLOT_DAYS * DAY_SECONDS
             await connection.execute(delete(slots).where(old, slots.c.slot < newest))  # the last says what was done
         log.info("old things let go", folders=len(folders))
-
-    async def _forget_signals(self, model: str, before: float) -> None:
-        while True:
-            async with self._store.begin() as connection:
-                some = select(signals.c.id).where(signals.c.model == model, signals.c.ts < before).limit(AT_ONCE)
-                gone = await connection.execute(delete(signals).where(signals.c.id.in_(some)))
-            if gone.rowcount < AT_ONCE:
-                return
 
     async def _folders(self, connection: AsyncConnection, now: float) -> list[Path]:
         """Folders of retrains that are over, old, and not those of a version that may still be served."""

@@ -30,7 +30,7 @@ from daemon.lifecycle.triggers import Note
 from daemon.lifecycle.worker import POLL_SECONDS, Worker
 from daemon.logs import get_logger
 from daemon.metrics import RETRAINS, Metrics
-from daemon.stores.engine import Store
+from daemon.stores.engine import Store, StoreAway
 from daemon.stores.tables import decisions
 from retrain.base import Outcome, Reason
 from retrain.result import RESULT_FILE
@@ -165,7 +165,7 @@ class Retrains:
     async def _answer(self, job: Job, recipe: Recipe) -> Answer:
         try:
             return await self._train(job, recipe)
-        except (LeaseLost, Stopped, DBAPIError):
+        except (LeaseLost, Stopped, DBAPIError, StoreAway):
             raise
         except Exception as error:  # a mistake in one model's retrain must not end the daemon
             log.exception("unexpected", model=job.model, job=job.id)
@@ -183,6 +183,8 @@ class Retrains:
             child = await Child.start(self._command, folder, self._places.storage.environment)
         except NothingToLearn as error:
             return failed(Reason.TOO_FEW_ROWS, str(error))
+        except StoreAway:
+            raise
         except OSError as error:
             return failed(Reason.UNEXPECTED, f"cannot prepare {folder}: {error}", "see that there is room on the disk")
         try:

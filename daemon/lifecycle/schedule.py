@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.lifecycle import cron
 from daemon.lifecycle.triggers import Triggers
 from daemon.logs import get_logger
-from daemon.stores.engine import Store
+from daemon.stores.engine import Store, first_line
 from daemon.stores.tables import models, slots
 
 if TYPE_CHECKING:
@@ -121,13 +121,15 @@ class Schedule:
     async def due(self, name: str) -> bool:
         """Do the work of an entry for its last time, unless that is taken. Returns whether it was done."""
         slot = cron.latest(self._triggers[name], self._clock())
-        if slot is None:
-            return False
+        return slot is not None and await self._insist(name, lambda: self._work(self._entries[name], slot))
+
+    async def _insist(self, name: str, work: Callable[[], Awaitable[bool]]) -> bool:
+        """Try again while the store is away, until stopped."""
         while not self._stopping.is_set():
             try:
-                return await self._work(self._entries[name], slot)
+                return await work()
             except (DBAPIError, OSError) as error:
-                log.warning("cron work has to wait", entry=name, error=str(error))
+                log.warning("cron work has to wait", entry=name, error=first_line(error))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RETRY_SECONDS)
         return False
@@ -142,13 +144,16 @@ class Schedule:
     async def make_up(self, name: str) -> bool:
         """Do the work of an entry if a time of it has passed since it was last done; not for a new entry."""
         slot = cron.latest(self._triggers[name], self._clock())
-        if slot is None:
+        if slot is None or not await self._insist(name, lambda: self._is_behind(name, slot)):
             return False
+        return await self.due(name)
+
+    async def _is_behind(self, name: str, slot: float) -> bool:
         async with self._store.begin() as connection:
             last = (await connection.execute(select(func.max(slots.c.slot)).where(slots.c.job == name))).scalar()
             if last is None:
                 await _take(connection, name, slot)
-        return last is not None and last < slot and await self.due(name)
+        return last is not None and last < slot
 
     async def _work(self, entry: Entry, slot: float) -> bool:
         now = self._clock()

@@ -1,5 +1,6 @@
 """Settings that are right one by one and wrong together."""
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -16,6 +17,7 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
         yield Problem("DRIFTD_HTTP_HOST", settings.http_host, "a loopback address such as 127.0.0.1", hint)
     yield from _slack(settings)
     yield from _archive(settings)
+    yield from _database(settings)
     if settings.limits.decompressed_mb < settings.limits.body_mb:
         at_least = f"at least DRIFTD_LIMITS__BODY_MB ({settings.limits.body_mb})"
         yield Problem("DRIFTD_LIMITS__DECOMPRESSED_MB", str(settings.limits.decompressed_mb), at_least)
@@ -32,6 +34,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.casefold() == "localhost"
+
+
+def _database(settings: Settings) -> Iterator[Problem]:
+    if settings.database_password is None:
+        return
+    url = settings.database_url
+    if url is None or not re.match(r"postgresql(\+\w+)?://[^:@/?#]+@", url.get_secret_value()):
+        hint = "DRIFTD_DATABASE_PASSWORD belongs to a user that the URL names, without a password of its own"
+        yield Problem("DRIFTD_DATABASE_URL", None, "postgresql://USER@HOST/DATABASE", hint)
 
 
 def _slack(settings: Settings) -> Iterator[Problem]:

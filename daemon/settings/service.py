@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -121,7 +122,11 @@ class Settings(ModelSettings, BaseSettings):
     topics: Names = ("driftd.events",)
     """Topics that are read."""
     database_url: Annotated[DatabaseUrl, Unset("SQLite in the data folder")] | None = None
-    """The store: sqlite:///FILE or postgresql://..."""
+    """The store: sqlite:///FILE, or postgresql://USER@HOST/DATABASE with libpq's parameters such as sslmode."""
+    database_password: Annotated[Secret, Unset("that of the URL, if any")] | None = None
+    """Password for DRIFTD_DATABASE_URL, so that the URL itself is no secret."""
+    database_connections: Annotated[int, Field(ge=2, le=1_000)] = 8
+    """Most connections to a PostgreSQL server at one time."""
     archive_url: Annotated[StorageUrl, Unset("the data folder")] | None = None
     """Where archived events, datasets and versions are kept, for all nodes to see: a folder that each has mounted, or
     s3://BUCKET/PREFIX."""
@@ -194,7 +199,8 @@ class Settings(ModelSettings, BaseSettings):
     def store_url(self) -> str:
         """The database URL, with its password."""
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
+            url = self.database_url.get_secret_value()
+            return url if self.database_password is None else _with_password(url, self.database_password)
         return f"sqlite:///{self.data_dir.absolute() / 'store.db'}"
 
     @property
@@ -221,6 +227,12 @@ class Settings(ModelSettings, BaseSettings):
         found = [name.value(self) for name in leaves(Settings)]
         found += [name.value(model) for model in self.models.values() for name in leaves(ModelSettings)]
         return sorted({one.get_secret_value() for one in found if isinstance(one, SecretStr)})
+
+
+def _with_password(url: str, password: SecretStr) -> str:
+    scheme, rest = url.split("://", 1)
+    user, place = rest.split("@", 1)
+    return f"{scheme}://{user}:{quote(password.get_secret_value(), safe='')}@{place}"
 
 
 def _merged(general: Mapping[str, Any], own: Any) -> dict[str, Any]:

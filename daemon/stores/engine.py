@@ -1,44 +1,61 @@
 """Opens a database so that concurrent writers lose nothing."""
 
-import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-BUSY_TIMEOUT_SECONDS = 15.0
+DEFAULT_CONNECTIONS: Final = 8
+
+Exclude = Callable[[AsyncConnection, Collection[str] | None], Awaitable[None]]
+"""Begins a write transaction by keeping out others: of these models, or with None all others."""
 
 
 class StoreError(RuntimeError):
     """The store cannot be used as it is."""
 
 
+class StoreAway(ConnectionError):
+    """The store does not answer. Waiting may mend it: what was to be done has to be tried again."""
+
+
+class StoreRefuses(StoreAway):
+    """The store answers, and does not let the daemon in: somebody has to change a setting, or its rights."""
+
+
 class Store:
-    """A database with one writer and any number of readers.
+    """A database with one writer for each model and any number of readers.
 
     ``begin`` yields a connection inside a write transaction that is committed at its end and rolled back by an
-    exception; ``read`` yields a read-only one. Both may wait for other users of the same database, and raise
-    ``sqlalchemy.exc.OperationalError`` where it cannot be reached.
+    exception; ``read`` yields a read-only one. Both may wait for other users of the same database, and raise StoreAway
+    or ``sqlalchemy.exc.DBAPIError`` where it cannot be reached.
     """
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, exclude: Exclude | None = None) -> None:
         self._writer = writer
         self._reader = reader
+        self._exclude = exclude
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction."""
-        async with self._writer.begin() as connection:
+    async def begin(self, models: Collection[str] | None = None) -> AsyncIterator[AsyncConnection]:
+        """A write transaction, beside which no other process or task writes.
+
+        Where ``models`` are given it changes nothing but what belongs to them, and to partitions that nobody else
+        reads: then others may write beside it what belongs to other models, if the database can do that.
+        """
+        async with _free_connection(), self._writer.begin() as connection:
+            if self._exclude is not None:
+                await self._exclude(connection, models)
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view that cannot write."""
-        async with self._reader.connect() as connection:
+        async with _free_connection(), self._reader.connect() as connection:
             yield connection
 
     async def close(self) -> None:
@@ -47,19 +64,33 @@ class Store:
         await self._writer.dispose()
 
 
-def open_store(url: str) -> Store:
+@asynccontextmanager
+async def _free_connection() -> AsyncIterator[None]:
+    try:
+        yield
+    except PoolTimeoutError as busy:
+        raise StoreAway(
+            "every connection to the store is in use: it is slow, or DRIFTD_DATABASE_CONNECTIONS is too low"
+        ) from busy
+
+
+def open_store(url: str, *, connections: int = DEFAULT_CONNECTIONS) -> Store:
     """A Store for a database URL. Its tables must have been made by ``migrate``.
 
-    Raises StoreError for a kind of database that is not supported.
+    ``connections`` is the most that are open to a database server at a time. Raises StoreError for a kind of database
+    that is not supported, or parameters that it does not know.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        writer = _sqlite(url, writes=True)
-        return Store(writer, _sqlite(url, writes=False))
-    if parsed.get_backend_name() == "postgresql":
-        engine = create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
-        return Store(engine, engine)
-    raise StoreError(f"{parsed.get_backend_name()} is not supported: use sqlite:///FILE or postgresql://...")
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        from daemon.stores import sqlite
+
+        return Store(sqlite.engine(url, writes=True), sqlite.engine(url, writes=False))
+    if kind == "postgresql":
+        from daemon.stores import postgresql
+
+        writer, reader = postgresql.engines(url, connections)
+        return Store(writer, reader, postgresql.exclude)
+    raise StoreError(f"{kind} is not supported: use sqlite:///FILE or postgresql://...")
 
 
 def sqlite_url(path: Path) -> str:
@@ -67,36 +98,13 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
-    parsed = make_url(url).set(drivername="sqlite+aiosqlite")
-    engine = create_async_engine(
-        parsed,
-        # one writer: SQLite has one lock, and waiting in our own queue is fair
-        pool_size=1 if writes else 4,
-        max_overflow=0 if writes else 4,
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins too late
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        if not writes:
-            cursor.execute("PRAGMA query_only=ON")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Any) -> None:
-        # a transaction that starts by reading and then writes can fail at once with "database is locked"
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+def first_line(error: BaseException) -> str:
+    """What went wrong, in the database's words, without the statement that failed."""
+    return (str(getattr(error, "orig", error)) or type(error).__name__).splitlines()[0]
 
 
 def is_full(error: BaseException) -> bool:
     """Whether a write failed because the disk has no room."""
     original = getattr(error, "orig", error)
-    return isinstance(original, sqlite3.OperationalError) and "full" in str(original)
+    postgresql_disk_full = getattr(original, "sqlstate", None) == "53100"
+    return postgresql_disk_full or getattr(original, "sqlite_errorname", "").startswith("SQLITE_FULL")

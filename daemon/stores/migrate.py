@@ -8,13 +8,13 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
-from daemon.stores.engine import StoreError, open_store
+from daemon.stores.engine import StoreError, first_line, open_store
 from daemon.stores.migrations import HEAD
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-ADVISORY_LOCK: Final = 0x64726966
-"""Names, on PostgreSQL, the lock under which one process migrates while others wait ("drif" in ASCII)."""
+INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
 class StoreTooNew(StoreError):
@@ -54,27 +54,35 @@ async def upgrade(url: str) -> str:
     """
     store = open_store(url)
     try:
-        async with store.begin() as connection:
-            found = await connection.run_sync(_lock_and_look)
+        async with store.begin() as connection:  # one process at a time: the others wait, and find the work done
+            found = await connection.run_sync(_revision)
             if found != HEAD:
                 if found is not None and not _known(found):
                     raise StoreTooNew(url, found)
-                await connection.run_sync(_migrate)
+                try:
+                    await connection.run_sync(_migrate)
+                except DBAPIError as error:
+                    if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
+                        raise StoreError(_no_right(url, error)) from error
+                    raise
         return HEAD
     finally:
         await store.close()
+
+
+def _no_right(url: str, error: DBAPIError) -> str:
+    user = make_url(url).username
+    return (
+        f"the store {make_url(url).render_as_string(hide_password=True)} does not let {user} make its tables"
+        f" ({first_line(error)}): let its owner run"
+        f' grant create on schema public to "{user}", or make the database with owner {user}'
+    )
 
 
 def _known(revision: str) -> bool:
     from alembic.script import ScriptDirectory
 
     return any(script.revision == revision for script in ScriptDirectory(MIGRATIONS).walk_revisions())
-
-
-def _lock_and_look(connection: Connection) -> str | None:
-    if connection.dialect.name == "postgresql":  # SQLite's write transactions exclude each other anyway
-        connection.execute(text(f"select pg_advisory_xact_lock({ADVISORY_LOCK})"))
-    return _revision(connection)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -1,7 +1,6 @@
 """Every table of the store, on one page. Times are epoch seconds."""
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -10,68 +9,66 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData()
+from daemon.stores.column_types import Json, Name, Serial, Words
 
-# SQLite numbers only INTEGER keys by itself; PostgreSQL wants the room of BIGINT
-Serial = BigInteger().with_variant(Integer, "sqlite")
+metadata = MetaData()
 
 # --- the stream: where it stands, and what was derived from it, written in one transaction per checkpoint
 
 partitions = Table(
     "partitions",
     metadata,
-    Column("topic", String, primary_key=True),
+    Column("topic", Name, primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
+    Column("mark", Name, nullable=False),  # of the checkpoint that moved it last
 )
 
 models = Table(
     "models",
     metadata,
-    Column("model", String, primary_key=True),
-    Column("task", String),  # binary, multiclass or regression; null while unknown
-    Column("state", String, nullable=False),  # derived by ``versions.settle``
+    Column("model", Name, primary_key=True),
+    Column("task", Name),  # binary, multiclass or regression; null while unknown
+    Column("state", Name, nullable=False),  # derived by ``versions.settle``
     Column("learning", Boolean, nullable=False, server_default=text("true")),  # has no reference yet
     Column("watching", Boolean, nullable=False, server_default=text("false")),  # a new version is on probation
-    Column("held", Text),  # what a person has to see to before anything happens by itself again
-    Column("version", String),  # the version in service
+    Column("held", Words),  # what a person has to see to before anything happens by itself again
+    Column("version", Name),  # the version in service
     Column("rows", BigInteger, nullable=False, server_default="0"),  # distinct predictions so far
     Column("first_ts", Float),
     Column("last_ts", Float),
     Column("last_label_ts", Float),
     Column("last_arrival", Float),
-    Column("performance", JSON),
+    Column("performance", Json),
     Column("created", Float, nullable=False),
 )
 
 counters = Table(
     "counters",
     metadata,
-    Column("model", String, primary_key=True),
-    Column("name", String, primary_key=True),
+    Column("model", Name, primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
 
 states = Table(
     "states",
     metadata,
-    Column("model", String, primary_key=True),
-    Column("part", String, primary_key=True),  # such as "reference:features" or "detector:features:e_detector"
+    Column("model", Name, primary_key=True),
+    Column("part", Name, primary_key=True),  # such as "reference:features" or "detector:features:e_detector"
     Column("data", LargeBinary, nullable=False),
 )
 
 waiting = Table(
     "waiting",
     metadata,
-    Column("model", String, primary_key=True),
-    Column("partition", String, primary_key=True),
+    Column("model", Name, primary_key=True),
+    Column("partition", Name, primary_key=True),
     Column("first", BigInteger, primary_key=True),  # chunks are applied in this order
     Column("rows", BigInteger, nullable=False),  # the model's row count when it was written
     Column("data", LargeBinary, nullable=False),
@@ -81,8 +78,8 @@ archive_chunks = Table(
     "archive_chunks",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
-    Column("kind", String, nullable=False),  # events, features or labels
+    Column("model", Name, nullable=False),
+    Column("kind", Name, nullable=False),  # events, features or labels
     Column("rows", BigInteger, nullable=False),
     Column("first_row", BigInteger),
     Column("last_row", BigInteger),
@@ -94,9 +91,9 @@ archive_chunks = Table(
 archive_files = Table(
     "archive_files",
     metadata,
-    Column("path", String, primary_key=True),  # below the archive's folder
-    Column("model", String, nullable=False),
-    Column("kind", String, nullable=False),
+    Column("path", Name, primary_key=True),  # below the archive's folder
+    Column("model", Name, nullable=False),
+    Column("kind", Name, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("first_row", BigInteger),
     Column("last_row", BigInteger),
@@ -109,60 +106,64 @@ signals = Table(
     "signals",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
-    Column("signal", String, nullable=False),
-    Column("version", String),
+    Column("model", Name, nullable=False),
+    Column("signal", Name, nullable=False),
+    Column("version", Name),
     Column("row", BigInteger, nullable=False),  # last row of the chunk
     Column("ts", Float, nullable=False),
     Column("rows", Integer, nullable=False),
-    Column("category", String),  # of a category, the value whose share is drawn: the reference's most frequent one
+    Column("category", Name),  # of a category, the value whose share is drawn: the reference's most frequent one
     Column("value", Float),  # what is drawn: mean, error rate or share
     Column("low", Float),
     Column("high", Float),
     Column("reference", Float),
     Column("effect", Float),  # population stability index against the reference
-    Column("counts", JSON),  # rows per bin
+    Column("counts", Json),  # rows per bin
     Index("signals_model_signal_row", "model", "signal", "row"),
+    Index("signals_model_id", "model", "id"),
+    Index("signals_model_ts", "model", "ts"),
 )
 
 alarms = Table(
     "alarms",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
-    Column("version", String),
-    Column("kind", String, nullable=False),
-    Column("signal", String, nullable=False),
-    Column("detector", String, nullable=False),
-    Column("severity", String, nullable=False),
+    Column("model", Name, nullable=False),
+    Column("version", Name),
+    Column("kind", Name, nullable=False),
+    Column("signal", Name, nullable=False),
+    Column("detector", Name, nullable=False),
+    Column("severity", Name, nullable=False),
     Column("row", BigInteger, nullable=False),
     Column("ts", Float, nullable=False),
     Column("change_row", BigInteger),
     Column("change_ts", Float),
-    Column("evidence", JSON, nullable=False),
-    Column("ranking", JSON, nullable=False),
-    Column("state", String, nullable=False),  # open or closed
+    Column("evidence", Json, nullable=False),
+    Column("ranking", Json, nullable=False),
+    Column("state", Name, nullable=False),  # open or closed
     Column("incident", BigInteger),
     Column("raised", Float, nullable=False),
     Column("closed", Float),
-    Column("closed_reason", String),
+    Column("closed_reason", Name),
     Column("closed_row", BigInteger),  # first row after what was raised: broken rows before it never train
-    Column("acknowledged_by", String),
+    Column("acknowledged_by", Name),
     Column("acknowledged", Float),
     Index("alarms_model_state", "model", "state"),
+    Index("alarms_model_id", "model", "id"),
+    Index("alarms_incident", "incident"),
 )
 
 decisions = Table(
     "decisions",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
+    Column("model", Name, nullable=False),
     Column("at", Float, nullable=False),
     Column("row", BigInteger),
     Column("alarm", BigInteger),
-    Column("action", String, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("detail", JSON, nullable=False),
+    Column("action", Name, nullable=False),
+    Column("reason", Name, nullable=False),
+    Column("detail", Json, nullable=False),
     Index("decisions_model", "model", "id"),
 )
 
@@ -172,27 +173,27 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
-    Column("state", String, nullable=False),  # queued, running, succeeded, failed
-    Column("trigger", String, nullable=False),  # alarm, schedule, refit or manual
+    Column("model", Name, nullable=False),
+    Column("state", Name, nullable=False),  # queued, running, succeeded, failed
+    Column("trigger", Name, nullable=False),  # alarm, schedule, refit or manual
     Column("alarm", BigInteger),
     Column("since_row", BigInteger),
     Column("cutoff", Float),
-    Column("version", String),  # the version to make
-    Column("champion", String),  # the version it is compared with
-    Column("by", String),  # who asked for it
-    Column("stage", String),
+    Column("version", Name),  # the version to make
+    Column("champion", Name),  # the version it is compared with
+    Column("by", Name),  # who asked for it
+    Column("stage", Name),
     Column("progress", Float),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("owner", String),
+    Column("owner", Name),
     Column("lease_until", Float),
     Column("created", Float, nullable=False),
     Column("started", Float),
     Column("finished", Float),
-    Column("outcome", String),  # promote, hold, reject or failed
-    Column("reasons", JSON),
-    Column("result", JSON),
-    Column("error", Text),
+    Column("outcome", Name),  # promote, hold, reject or failed
+    Column("reasons", Json),
+    Column("result", Json),
+    Column("error", Words),
     # one retrain at a time per model, whoever asks
     Index(
         "jobs_one_active",
@@ -207,22 +208,22 @@ jobs = Table(
 versions = Table(
     "versions",
     metadata,
-    Column("model", String, primary_key=True),
-    Column("version", String, primary_key=True),
-    Column("state", String, nullable=False),  # see versions.VersionState
-    Column("reason", String),  # why it is in that state
-    Column("by", String),  # who put it there
-    Column("origin", String, nullable=False),  # trained or external
-    Column("path", String),  # its files, while they are kept; of an external one what its service was given
-    Column("hash", String),
+    Column("model", Name, primary_key=True),
+    Column("version", Name, primary_key=True),
+    Column("state", Name, nullable=False),  # see versions.VersionState
+    Column("reason", Name),  # why it is in that state
+    Column("by", Name),  # who put it there
+    Column("origin", Name, nullable=False),  # trained or external
+    Column("path", Name),  # its files, while they are kept; of an external one what its service was given
+    Column("hash", Name),
     Column("job", BigInteger),
     Column("created", Float, nullable=False),
     Column("promoted", Float),
     Column("adopted", Float),  # when the pipeline took over its reference
     Column("retired", Float),
     Column("from_row", BigInteger),
-    Column("previous", String),
-    Column("metrics", JSON),
+    Column("previous", Name),
+    Column("metrics", Json),
     # one champion a model
     Index(
         "versions_one_champion",
@@ -244,7 +245,7 @@ versions = Table(
 slots = Table(
     "slots",
     metadata,
-    Column("job", String, primary_key=True),
+    Column("job", Name, primary_key=True),
     Column("slot", Float, primary_key=True),
 )
 
@@ -254,13 +255,13 @@ incidents = Table(
     "incidents",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
-    Column("state", String, nullable=False),  # open or closed
+    Column("model", Name, nullable=False),
+    Column("state", Name, nullable=False),  # open or closed
     Column("opened", Float, nullable=False),
     Column("closed", Float),
-    Column("headline", Text, nullable=False, server_default=""),
-    Column("message_ts", String),  # Slack's name for the message
-    Column("channel", String),
+    Column("headline", Words, nullable=False, server_default=""),
+    Column("message_ts", Name),  # Slack's name for the message
+    Column("channel", Name),
     Index("incidents_model_state", "model", "state"),
 )
 
@@ -269,42 +270,44 @@ outbox = Table(
     metadata,
     Column("id", Serial, primary_key=True),
     Column("incident", BigInteger),
-    Column("model", String, nullable=False),
-    Column("kind", String, nullable=False),  # opened, updated, detail or closed
-    Column("body", JSON, nullable=False),
-    Column("state", String, nullable=False),  # waiting, sent, dropped
+    Column("model", Name, nullable=False),
+    Column("kind", Name, nullable=False),  # opened, updated, detail or closed
+    Column("body", Json, nullable=False),
+    Column("state", Name, nullable=False),  # waiting, sent, dropped
     Column("created", Float, nullable=False),
     Column("not_before", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("sent", Float),
-    Column("error", Text),
+    Column("error", Words),
     Column("maybe_sent", Boolean, nullable=False, server_default=text("false")),
     Index("outbox_state", "state", "id"),
+    Index("outbox_incident", "incident"),
 )
 
 silences = Table(
     "silences",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("model", String, nullable=False),
-    Column("signal", String),  # null: all of the model
+    Column("model", Name, nullable=False),
+    Column("signal", Name),  # null: all of the model
     Column("until", Float, nullable=False),
-    Column("by", String, nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("by", Name, nullable=False),
+    Column("reason", Words, nullable=False, server_default=""),
     Column("created", Float, nullable=False),
+    Index("silences_model_until", "model", "until"),
 )
 
 dead_letters = Table(
     "dead_letters",
     metadata,
     Column("id", Serial, primary_key=True),
-    Column("topic", String, nullable=False),
+    Column("topic", Name, nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("line", Integer, nullable=False),
-    Column("model", String),
-    Column("reason", String, nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("model", Name),
+    Column("reason", Name, nullable=False),
+    Column("detail", Words, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("at", Float, nullable=False),
     Column("resent", Float),

@@ -31,10 +31,13 @@ async def add_up(connection: AsyncConnection, table: Table, column: str, rows: S
         await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={column: total}), list(rows))
 
 
-async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert ``rows``; leave alone what is there already."""
-    if rows:
-        await connection.execute(_insert(connection, table).on_conflict_do_nothing(), list(rows))
+async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> bool:
+    """Insert ``rows``; leave alone what is there already. Of a single row: returns whether it was new."""
+    if not rows:
+        return False
+    statement = _insert(connection, table).on_conflict_do_nothing()
+    inserted = await connection.execute(statement, rows[0] if len(rows) == 1 else list(rows))
+    return bool(inserted.rowcount)
 
 
 def _insert(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":

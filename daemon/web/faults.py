@@ -12,6 +12,7 @@ from aiohttp import web
 from sqlalchemy.exc import DBAPIError
 
 from daemon import metrics
+from daemon.stores.engine import StoreAway
 from daemon.transports.errors import AppendFailed, Backlog, LogClosed, LogFull
 from daemon.web.context import CONTEXT, Refused
 from daemon.web.page_errors import error_page, wants_page
@@ -78,9 +79,11 @@ def problem_of(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0
             return _unavailable(ProblemKind.STOPPING, str(error), "send the same events again in a few seconds")
         case web.HTTPException():
             return _of_http(request, error)
-        case DBAPIError() | ConnectionRefusedError():
+        case DBAPIError() | StoreAway() | TimeoutError():
             return _unavailable(
-                ProblemKind.STORE_UNAVAILABLE, "the store does not answer", "`driftd doctor` says what is wrong with it"
+                ProblemKind.STORE_UNAVAILABLE,
+                "the store does not answer: events are still taken, and worked on once it is back",
+                "`driftd doctor` says what is wrong with it",
             )
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     return Problem(

@@ -1,44 +1,33 @@
 """What every store promises, on each database that this machine offers."""
 
 import asyncio
-import importlib.util
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
+from databases import Database
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.stores.engine import Store, StoreError, open_store, sqlite_url
+from daemon.stores.engine import Store, StoreError, open_store
 from daemon.stores.migrate import MIGRATIONS, StoreTooNew, current, upgrade
 from daemon.stores.migrations import HEAD
+from daemon.stores.retention import delete_in_parts
 from daemon.stores.tables import counters, dead_letters, jobs, metadata, versions
 
-POSTGRESQL = "DRIFTD_TEST_POSTGRESQL_URL"
 WRITERS, UPDATES = 8, 25
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+@pytest.fixture
+def url(database: Database, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield sqlite_url(tmp_path / "store.db")
-        return
-    if importlib.util.find_spec("asyncpg") is None:
-        pytest.skip("PostgreSQL: asyncpg is not installed")
-    if POSTGRESQL not in os.environ:
-        pytest.skip(f"PostgreSQL: {POSTGRESQL} names no empty database to test on")
-    store = open_store(os.environ[POSTGRESQL])
-    try:
-        async with store.begin() as connection:
-            await connection.execute(text("drop schema public cascade"))
-            await connection.execute(text("create schema public"))
-    finally:
-        await store.close()
-    yield os.environ[POSTGRESQL]
+    return database.nothing(tmp_path)
 
 
 @pytest.fixture
@@ -169,10 +158,104 @@ async def test_a_reader_sees_one_moment_while_others_write(store: Store) -> None
         await reading.execute(select(counters))
         async with store.begin() as connection:
             await connection.execute(insert(counters).values(model="loans", name="joined", value=1))
-        if reading.dialect.name == "sqlite":  # PostgreSQL shows each statement what was committed before it
-            assert (await reading.execute(select(func.count()).select_from(counters))).scalar_one() == 0
+        assert (await reading.execute(select(func.count()).select_from(counters))).scalar_one() == 0
     async with store.read() as reading:
         assert (await reading.execute(select(func.count()).select_from(counters))).scalar_one() == 1
+
+
+async def test_writers_of_other_models_are_not_waited_for_where_the_database_can_do_that(store: Store) -> None:
+    value = update(counters).values(value=counters.c.value + 1)
+    async with store.begin() as connection:
+        rows = [{"model": model, "name": "joined", "value": 0} for model in ("loans", "churn")]
+        await connection.execute(insert(counters), rows)
+
+    async def add(model: str, models: list[str] | None) -> None:
+        async with store.begin(models) as connection:
+            await connection.execute(value.where(counters.c.model == model))
+
+    async with store.begin(["loans"]) as connection:
+        await connection.execute(value.where(counters.c.model == "loans"))
+        if connection.dialect.name == "postgresql":
+            await add("churn", ["churn"])
+        others = [asyncio.create_task(add("loans", ["churn", "loans"])), asyncio.create_task(add("loans", None))]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not [one for one in others if one.done()]
+    await asyncio.gather(*others)
+    async with store.read() as connection:
+        found = {row.model: row.value for row in await connection.execute(select(counters))}
+    assert found["loans"] == 3
+
+
+async def test_writers_that_want_the_same_models_in_any_order_do_not_wait_in_a_circle(store: Store) -> None:
+    names = [f"model {number}" for number in range(6)]
+    async with store.begin() as connection:
+        await connection.execute(insert(counters), [{"model": one, "name": "joined", "value": 0} for one in names])
+
+    async def add(seed: int) -> None:
+        mine = Random(seed).sample(names, 4)
+        for _ in range(5):
+            async with store.begin(mine) as connection:
+                for one in mine:
+                    changed = update(counters).where(counters.c.model == one)
+                    await connection.execute(changed.values(value=counters.c.value + 1))
+
+    await asyncio.gather(*(add(seed) for seed in range(WRITERS)))
+    async with store.read() as connection:
+        assert (await connection.execute(select(func.sum(counters.c.value)))).scalar_one() == WRITERS * 5 * 4
+
+
+async def test_names_are_ordered_by_their_characters_numbers(store: Store) -> None:
+    names = ["Zürich", "a b", "a-b", "ab", "Ärger", "zebra", "_x", "A"]
+    async with store.begin() as connection:
+        await connection.execute(insert(counters), [{"model": one, "name": "joined", "value": 0} for one in names])
+    async with store.read() as connection:
+        found = (await connection.execute(select(counters.c.model).order_by(counters.c.model))).scalars().all()
+    assert found == sorted(names)
+
+
+async def test_what_a_person_or_a_program_wrote_is_stored_whatever_it_is(store: Store) -> None:
+    odd = {
+        "a\0b": ["\0", "\\u0000", {"deep": "\0\0"}],
+        "nan": float("nan"),
+        "inf": [float("-inf")],
+        "half": "\ud83d",
+        "number": np.float64(1.5),
+        "ä": "\U0001f600",
+    }
+    job = {"model": "loans", "state": "failed", "trigger": "manual", "created": 0.0, "by": "ann\0"}
+    async with store.begin() as connection:
+        await connection.execute(insert(jobs).values(**job, error="it said \0 and \ud83d", result=odd))
+    async with store.read() as connection:
+        row = (await connection.execute(select(jobs))).mappings().one()
+    assert (row["by"], row["error"]) == ("ann\ufffd", "it said \ufffd and ?")
+    assert (row["result"]["ä"], row["result"]["number"]) == ("\U0001f600", 1.5)
+    assert len(row["result"]) == len(odd)
+
+
+async def test_what_is_old_goes_in_parts_between_which_others_write(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.stores.retention.AT_ONCE", 10)
+    letter = {"topic": "t", "partition": 0, "line": 0, "reason": "r", "detail": "", "body": b"", "at": 0.0}
+    async with store.begin() as connection:
+        await connection.execute(insert(dead_letters), [letter | {"offset": offset} for offset in range(45)])
+    begin, between = store.begin, 0
+
+    @asynccontextmanager
+    async def counted(models: list[str] | None = None) -> AsyncIterator[AsyncConnection]:
+        nonlocal between
+        async with begin(models) as connection:
+            yield connection
+        async with begin() as connection:
+            await connection.execute(insert(dead_letters).values(**letter, offset=1_000 + between))
+        between += 1
+
+    monkeypatch.setattr(store, "begin", counted)
+    assert await delete_in_parts(store, dead_letters, dead_letters.c.offset < 40) == 40
+    assert between == 5
+    async with store.read() as connection:
+        assert len((await connection.execute(select(dead_letters.c.offset))).all()) == 5 + between
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
@@ -211,19 +294,14 @@ def test_other_databases_are_refused_with_what_is_supported() -> None:
         open_store("mysql://localhost/driftd")
 
 
-async def test_sqlite_readers_cannot_write(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "store.db")
-    await upgrade(url)
-    store = open_store(url)
-    with pytest.raises(DBAPIError, match="readonly"):
+async def test_readers_cannot_write(store: Store) -> None:
+    with pytest.raises(DBAPIError, match=r"readonly|read-only"):
         async with store.read() as connection:
             await connection.execute(insert(counters).values(model="loans", name="joined", value=1))
-    await store.close()
 
 
-def test_an_up_to_date_store_is_opened_without_alembic(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "store.db")
-    asyncio.run(upgrade(url))
+def test_an_up_to_date_store_is_opened_without_alembic(database: Database, tmp_path: Path) -> None:
+    url = database.store(tmp_path)
     again = (
         "import asyncio, sys; from daemon.stores.migrate import upgrade;"
         f"asyncio.run(upgrade({url!r})); sys.exit('alembic' in sys.modules)"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 from alerting import SLACK, START, Killed, World, world
+from databases import Database
 from slack_server import Fault
 from sqlalchemy.exc import OperationalError
 
@@ -23,8 +24,8 @@ REPEAT = "may be a repeat"
 
 
 @pytest.fixture(params=SLACK)
-async def either(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path, request.param) as one:
+async def either(request: pytest.FixtureRequest, tmp_path: Path, database: Database) -> AsyncIterator[World]:
+    async with world(tmp_path, request.param, database.store(tmp_path)) as one:
         yield one
 
 
@@ -288,8 +289,9 @@ async def test_two_senders_on_one_store_send_each_row_once(either: World) -> Non
     either.start()
     either.server.seconds_per_message = 0
     either.clock.advance(10)
-    for _ in range(30):
-        await asyncio.gather(first.step(), either.dispatcher.step())
+    for number in range(30):  # each alone, then both at once
+        senders = [[first], [either.dispatcher], [first, either.dispatcher]][number % 3]
+        await asyncio.gather(*(sender.step() for sender in senders))
         either.clock.advance(2)
     opened = [one.text for one in either.server.requests if "since" in one.text and not one.posted.thread_ts]
     assert len(opened) == len(set(opened)) == 8

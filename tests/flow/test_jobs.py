@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Database
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,18 +26,15 @@ from daemon.lifecycle import jobs
 from daemon.lifecycle.jobs import ACTIVE, MOST_ATTEMPTS, JobState
 from daemon.lifecycle.policy import DAY_SECONDS, Trigger
 from daemon.stores import tables
-from daemon.stores.engine import Store, open_store, sqlite_url
-from daemon.stores.migrate import upgrade
+from daemon.stores.engine import Store, open_store
 
 NOW = 1_000_000.0
 LEASE = 60.0
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = sqlite_url(tmp_path / "store.db")
-    await upgrade(url)
-    store = open_store(url)
+async def store(database: Database, tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(database.store(tmp_path))
     yield store
     await store.close()
 
@@ -133,12 +131,11 @@ class Torn(Exception):
 class Ledger(RuleBasedStateMachine):
     """Workers that come, go, sleep through their lease and die in the middle of a transaction."""
 
-    empty: Path
+    databases: Database
 
     @initialize()
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copy(self.empty, self.folder / "store.db")
         self.runner = asyncio.Runner()
         self.store = self.runner.run(self._open())
         self.now = NOW
@@ -149,7 +146,7 @@ class Ledger(RuleBasedStateMachine):
         self.asked: set[int] = set()
 
     async def _open(self) -> Store:
-        return open_store(sqlite_url(self.folder / "store.db"))
+        return open_store(self.databases.store(self.folder))
 
     def do(self, work: Callable[[AsyncConnection], Awaitable[Any]], *, torn: bool = False) -> Any:
         async def inside() -> Any:
@@ -264,7 +261,8 @@ class Ledger(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-def test_whatever_crashes_no_job_is_lost_and_none_runs_twice(tmp_path: Path) -> None:
-    asyncio.run(upgrade(sqlite_url(tmp_path / "empty.db")))
-    Ledger.empty = tmp_path / "empty.db"
-    run_state_machine_as_test(Ledger, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
+def test_whatever_crashes_no_job_is_lost_and_none_runs_twice(database: Database) -> None:
+    class Here(Ledger):
+        databases = database
+
+    run_state_machine_as_test(Here, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from databases import Database, Sqlite
 from hypothesis import given
 from hypothesis import strategies as st
 from odd_documents import odd_documents
@@ -23,36 +24,26 @@ from daemon.events.event import EventLimits, check
 from daemon.monitoring.monitor import MonitorOptions
 from daemon.pipeline import Taken
 from daemon.stores import tables
-from daemon.stores.engine import sqlite_url
-from daemon.stores.migrate import upgrade
 from detectors.columns import Stream
 
 cuts = st.lists(st.integers(1, 60), max_size=30)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without anything in it."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    asyncio.run(upgrade(sqlite_url(path)))
-    return path
-
-
 @pytest.fixture
-async def world(tmp_path: Path, empty: Path) -> AsyncIterator[World]:
-    world = World.made(tmp_path / "data", empty, options=small())
+async def world(tmp_path: Path, database: Database) -> AsyncIterator[World]:
+    world = World.made(tmp_path / "data", database, options=small())
     yield world
     await world.close()
 
 
 async def run(
-    folder: Path, empty: Path, log: Sequence[bytes], sizes: Sequence[int], due: Sequence[bool], foreseen: int = 0
+    folder: Path, database: Database, log: Sequence[bytes], sizes: Sequence[int], due: Sequence[bool], foreseen: int = 0
 ) -> dict[str, Any]:
     """What comes of a log that is cut into batches of these sizes, with a checkpoint begun after those that are due.
 
     Of each batch the pipeline hears when it takes the one that is ``foreseen`` places before it.
     """
-    world = World.made(folder, empty, options=small())
+    world = World.made(folder, database, options=small())
     pipeline = await world.start()
     cut = list(batches(log, sizes))
     heard = 0
@@ -71,25 +62,25 @@ async def run(
 
 @given(seed=st.integers(0, 10**9), count=st.integers(1, 300), sizes=cuts, due=st.lists(st.booleans(), max_size=30))
 def test_how_a_log_is_cut_into_batches_and_checkpoints_changes_nothing(
-    empty: Path, seed: int, count: int, sizes: list[int], due: list[bool]
+    sqlite_databases: Sqlite, seed: int, count: int, sizes: list[int], due: list[bool]
 ) -> None:
     log = anything(seed, count)
     with tempfile.TemporaryDirectory() as folder:
-        whole = asyncio.run(run(Path(folder) / "whole", empty, log, [], []))
-        cut = asyncio.run(run(Path(folder) / "cut", empty, log, sizes, due))
+        whole = asyncio.run(run(Path(folder) / "whole", sqlite_databases, log, [], []))
+        cut = asyncio.run(run(Path(folder) / "cut", sqlite_databases, log, sizes, due))
     for part, outcome in whole.items():
         assert cut[part] == outcome, part
 
 
 @given(seed=st.integers(0, 10**9), count=st.integers(1, 300), sizes=cuts, foreseen=st.integers(1, 6))
 def test_what_is_decoded_ahead_is_what_would_have_been_decoded(
-    empty: Path, seed: int, count: int, sizes: list[int], foreseen: int
+    sqlite_databases: Sqlite, seed: int, count: int, sizes: list[int], foreseen: int
 ) -> None:
     log = ordinary(seed, count)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        whole = asyncio.run(run(Path(folder) / "whole", empty, log, sizes, []))
+        whole = asyncio.run(run(Path(folder) / "whole", sqlite_databases, log, sizes, []))
         patch.setattr(decoding_ahead, "LARGE_BATCH", 0)
-        ahead = asyncio.run(run(Path(folder) / "ahead", empty, log, sizes, [], foreseen))
+        ahead = asyncio.run(run(Path(folder) / "ahead", sqlite_databases, log, sizes, [], foreseen))
     for part, outcome in whole.items():
         assert ahead[part] == outcome, part
 
@@ -120,12 +111,12 @@ async def test_large_batches_of_ordinary_events_are_decoded_ahead(
 
 @pytest.mark.parametrize("reference_stays", [True, False])
 async def test_what_was_decoded_in_another_light_is_decoded_again(
-    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, *, reference_stays: bool
+    tmp_path: Path, sqlite_databases: Sqlite, monkeypatch: pytest.MonkeyPatch, *, reference_stays: bool
 ) -> None:
     monkeypatch.setattr(decoding_ahead, "LARGE_BATCH", 0)
     outcomes = []
     for foresee in (True, False):
-        world = World.made(tmp_path / str(foresee), empty, options=small())
+        world = World.made(tmp_path / str(foresee), sqlite_databases, options=small())
         pipeline = await world.start()
         first, *others = batches(traffic(300), [200, 200])
         await pipeline.process(first)
@@ -178,6 +169,25 @@ async def test_every_kind_of_event_is_counted_exactly(world: World) -> None:
     }
 
 
+async def test_the_longest_names_that_are_taken_fit_into_the_store(world: World) -> None:
+    values = Random(1)
+    model, version, feature = (
+        "".join(chr(values.randrange(0x4E00, 0x9FFF)) for _ in range(most)) for most in (200, 200, 400)
+    )
+    about = {"model": model, "version": version, "prediction": 1}
+    log = [line(**about, id=str(number), features={feature: number % 7}) for number in range(1_200)]
+    log += [line(**about | {"version": f"{version}x"}), line(**about, features={f"{feature}x": 1})]
+    pipeline = await world.start()
+    for one in batches(log, [600]):
+        world.now += 10
+        await pipeline.process(one)
+    await pipeline.flush()
+    assert world.waits == []
+    assert (await world.counters())[model, "prediction"] == 1_200
+    assert f"feature:{feature}" in {row["signal"] for row in await world.rows(tables.signals)}
+    assert [row["reason"] for row in await world.rows(tables.dead_letters)] == ["bad_name"] * 2
+
+
 @given(st.lists(odd_documents, max_size=8))
 def test_what_a_sender_was_told_is_put_aside_is_put_aside(
     tmp_path_factory: pytest.TempPathFactory, log: list[bytes]
@@ -187,7 +197,8 @@ def test_what_a_sender_was_told_is_put_aside_is_put_aside(
     told = check(body, limits)
 
     async def take() -> Taken:
-        world = World(tmp_path_factory.getbasetemp(), options=replace(small(), limits=limits), limits=limits)
+        options = replace(small(), limits=limits)
+        world = World(tmp_path_factory.getbasetemp(), options=options, limits=limits, url="sqlite:///never-opened")
         taken = world.pipeline().take_batch(batch(body))
         await world.close()
         return taken
@@ -282,8 +293,8 @@ async def test_the_oldest_letters_go_first(world: World) -> None:
     assert await trim(now=START + 2 * 86_400) == []
 
 
-async def test_a_drift_is_raised_and_stored_with_where_it_began(tmp_path: Path, empty: Path) -> None:
-    world = World.made(tmp_path, empty, options=MonitorOptions(reference_rows=300))
+async def test_a_drift_is_raised_and_stored_with_where_it_began(tmp_path: Path, database: Database) -> None:
+    world = World.made(tmp_path, database, options=MonitorOptions(reference_rows=300))
     pipeline = await world.start()
     for one in batches(traffic(900, drift_at=600), [100] * 20):
         world.now += 1

@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from databases import Database, Postgresql, Sqlite
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelines import TARGET, World, batches, dying, small
 from seeded_events import anything, traffic
@@ -21,20 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.archive import ORPHAN_SECONDS
 from daemon.checkpoint import Fenced, MonitorSnapshot
 from daemon.stores import tables
-from daemon.stores.engine import sqlite_url
-from daemon.stores.migrate import upgrade
+from daemon.stores.engine import StoreAway
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without anything in it."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    asyncio.run(upgrade(sqlite_url(path)))
-    return path
-
-
-async def unbroken(folder: Path, empty: Path, log: list[bytes]) -> dict[str, Any]:
-    world = World.made(folder, empty, options=small())
+async def unbroken(folder: Path, database: Database, log: list[bytes]) -> dict[str, Any]:
+    world = World.made(folder, database, options=small())
     pipeline = await world.start()
     for one in batches(log):
         await pipeline.process(one)
@@ -45,10 +37,10 @@ async def unbroken(folder: Path, empty: Path, log: list[bytes]) -> dict[str, Any
 
 
 async def broken(
-    folder: Path, empty: Path, log: list[bytes], sizes: list[int], lives: list[tuple[int, int]], *, torn: bool
+    folder: Path, database: Database, log: list[bytes], sizes: list[int], lives: list[tuple[int, int]], *, torn: bool
 ) -> dict[str, Any]:
     """The same log, through processes that each die: ``lives`` are batches taken, and batches per checkpoint."""
-    world = World.made(folder, empty, options=small())
+    world = World.made(folder, database, options=small())
     for taken, every in lives:
         pipeline = await world.start()
         first = (await pipeline.offsets()).get(TARGET, 0)
@@ -67,20 +59,37 @@ async def broken(
     return outcome
 
 
-@given(
+lives_of_a_log = given(
     seed=st.integers(0, 10**9),
     count=st.integers(1, 300),
     sizes=st.lists(st.integers(1, 60), max_size=30),
     lives=st.lists(st.tuples(st.integers(1, 10), st.integers(1, 4)), min_size=1, max_size=6),
     torn=st.booleans(),
 )
+
+
+@lives_of_a_log
 def test_a_process_that_dies_anywhere_changes_nothing(
-    empty: Path, seed: int, count: int, sizes: list[int], lives: list[tuple[int, int]], torn: bool
+    sqlite_databases: Sqlite, seed: int, count: int, sizes: list[int], lives: list[tuple[int, int]], torn: bool
 ) -> None:
-    log = anything(seed, count)
+    died_anywhere(sqlite_databases, anything(seed, count), sizes, lives, torn=torn)
+
+
+@settings(max_examples=6)
+@lives_of_a_log
+def test_nor_does_it_on_a_server_that_others_use(
+    postgresql_databases: Postgresql, seed: int, count: int, sizes: list[int], lives: list[tuple[int, int]], torn: bool
+) -> None:
+    died_anywhere(postgresql_databases, anything(seed, count), sizes, lives, torn=torn)
+    postgresql_databases.drop()
+
+
+def died_anywhere(
+    database: Database, log: list[bytes], sizes: list[int], lives: list[tuple[int, int]], *, torn: bool
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        whole = asyncio.run(unbroken(Path(folder) / "whole", empty, log))
-        cut = asyncio.run(broken(Path(folder) / "broken", empty, log, sizes, lives, torn=torn))
+        whole = asyncio.run(unbroken(Path(folder) / "whole", database, log))
+        cut = asyncio.run(broken(Path(folder) / "broken", database, log, sizes, lives, torn=torn))
     for part, outcome in whole.items():
         assert cut[part] == outcome, part
 
@@ -103,11 +112,11 @@ def test_what_is_drawn_is_the_same_through_any_number_of_lives(tmp_path: Path, e
 
 
 async def test_a_worker_that_was_overtaken_writes_nothing_and_takes_over_what_the_other_wrote(
-    tmp_path: Path, empty: Path
+    tmp_path: Path, database: Database
 ) -> None:
     log = anything(11, 200)
-    whole = await unbroken(tmp_path / "whole", empty, log)
-    world = World.made(tmp_path / "data", empty, options=small(), now=0.0)
+    whole = await unbroken(tmp_path / "whole", database, log)
+    world = World.made(tmp_path / "data", database, options=small(), now=0.0)
     slow, fast = await world.start(), await world.start()
     first, second = batches(log, [80])
     await slow.process(first)  # in memory only
@@ -130,8 +139,8 @@ async def test_a_worker_that_was_overtaken_writes_nothing_and_takes_over_what_th
     await world.close()
 
 
-async def test_a_change_made_by_an_overtaken_worker_is_lost(tmp_path: Path, empty: Path) -> None:
-    world = World.made(tmp_path, empty, options=small(), now=0.0)
+async def test_a_change_made_by_an_overtaken_worker_is_lost(tmp_path: Path, database: Database) -> None:
+    world = World.made(tmp_path, database, options=small(), now=0.0)
     slow, fast = await world.start(), await world.start()
     for one in (slow, fast):
         await one.process(batches(traffic(50))[0])
@@ -164,10 +173,10 @@ def no_room(world: World) -> Iterator[Callable[[], None]]:
     event.remove(engine, "begin", limit)
 
 
-async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path, empty: Path) -> None:
+async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path, sqlite_databases: Sqlite) -> None:
     log = anything(5, 250)
-    whole = await unbroken(tmp_path / "whole", empty, log)
-    world = World.made(tmp_path / "data", empty, options=small())
+    whole = await unbroken(tmp_path / "whole", sqlite_databases, log)
+    world = World.made(tmp_path / "data", sqlite_databases, options=small())
     pipeline = await world.start()
     with no_room(world) as free:
         stored_meanwhile = []
@@ -190,12 +199,12 @@ async def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path, emp
 
 
 async def test_a_locked_store_is_waited_for_and_nothing_is_lost(
-    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sqlite_databases: Sqlite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.stores.engine.BUSY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("daemon.stores.sqlite.BUSY_TIMEOUT_SECONDS", 0.01)
     log = anything(6, 200)
-    whole = await unbroken(tmp_path / "whole", empty, log)
-    world = World.made(tmp_path / "data", empty, options=small())
+    whole = await unbroken(tmp_path / "whole", sqlite_databases, log)
+    world = World.made(tmp_path / "data", sqlite_databases, options=small())
     pipeline = await world.start()
     with closing(sqlite3.connect(world.folder / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -214,8 +223,8 @@ async def test_a_locked_store_is_waited_for_and_nothing_is_lost(
     await world.close()
 
 
-async def test_an_archive_that_cannot_be_written_is_waited_for(tmp_path: Path, empty: Path) -> None:
-    world = World.made(tmp_path, empty, options=small(), file_rows=1)
+async def test_an_archive_that_cannot_be_written_is_waited_for(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    world = World.made(tmp_path, sqlite_databases, options=small(), file_rows=1)
     pipeline = await world.start()
     in_the_way = tmp_path / "archive"
     in_the_way.write_text("a file where the folder should be")
@@ -233,10 +242,10 @@ async def test_an_archive_that_cannot_be_written_is_waited_for(tmp_path: Path, e
 
 
 async def test_the_stream_goes_on_while_the_store_is_slow_but_not_without_end(
-    tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sqlite_databases: Sqlite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.pipeline.MOST_HELD", 100)
-    world = World.made(tmp_path, empty, options=small())
+    world = World.made(tmp_path, sqlite_databases, options=small())
     released = asyncio.Event()
 
     async def slow(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
@@ -264,8 +273,8 @@ async def test_the_stream_goes_on_while_the_store_is_slow_but_not_without_end(
     await world.close()
 
 
-async def test_what_no_waiting_can_mend_is_raised(tmp_path: Path, empty: Path) -> None:
-    world = World.made(tmp_path, empty, options=small())
+async def test_what_no_waiting_can_mend_is_raised(tmp_path: Path, database: Database) -> None:
+    world = World.made(tmp_path, database, options=small())
 
     async def twice(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
         for _ in range(2):
@@ -280,8 +289,8 @@ async def test_what_no_waiting_can_mend_is_raised(tmp_path: Path, empty: Path) -
     await world.close()
 
 
-async def test_where_a_checkpoint_is_torn_its_files_are_swept(tmp_path: Path, empty: Path) -> None:
-    world = World.made(tmp_path, empty, options=small(), file_rows=1)
+async def test_where_a_checkpoint_is_torn_its_files_are_swept(tmp_path: Path, database: Database) -> None:
+    world = World.made(tmp_path, database, options=small(), file_rows=1)
 
     async def fail(connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
         raise RuntimeError("the process died here")
@@ -299,4 +308,32 @@ async def test_where_a_checkpoint_is_torn_its_files_are_swept(tmp_path: Path, em
     await pipeline.flush()
     assert await archive.sweep(time.time() + ORPHAN_SECONDS + 60) == 0
     assert (await world.counters())["loans", "prediction"] == 40
+    await world.close()
+
+
+async def test_a_checkpoint_whose_answer_was_lost_is_not_written_twice(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = anything(7, 200)
+    whole = await unbroken(tmp_path / "whole", database, log)
+    world = World.made(tmp_path / "data", database, options=small())
+    pipeline = await world.start()
+    begin, lost = world.stores[-1].begin, 0
+
+    @asynccontextmanager
+    async def unanswered(models: Collection[str] | None = None) -> AsyncIterator[AsyncConnection]:
+        nonlocal lost
+        async with begin(models) as connection:
+            yield connection
+        if lost < 3:
+            lost += 1
+            raise StoreAway("committed, and then the network was gone")
+
+    monkeypatch.setattr(world.stores[-1], "begin", unanswered)
+    for one in batches(log, [60] * 10):
+        world.now += 10
+        await pipeline.process(one)
+    await pipeline.flush()
+    assert len(world.waits) == lost == 3
+    assert await world.outcome() == whole
     await world.close()

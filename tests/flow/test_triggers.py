@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Database
 from retrain_loop import NOW, Loop, running
 from sqlalchemy import insert, select, update
 
@@ -79,8 +80,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with running(tmp_path) as loop:
+async def desk(tmp_path: Path, database: Database) -> AsyncIterator[Desk]:
+    async with running(tmp_path, database=database) as loop:
         desk = Desk(loop)
         await desk.labels(300)
         yield desk

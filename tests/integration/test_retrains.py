@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import retrain_loop
 from archive_rows import make_archive
+from databases import Database
 from retrain_loop import NOW, Loop, running, scripted, starts
 from s3_server import SECRET_KEY
 from sqlalchemy import insert, update
@@ -30,6 +31,7 @@ from daemon.lifecycle.recipe import Recipe
 from daemon.lifecycle.triggers import start_rollback
 from daemon.settings import Mode, ModelSettings
 from daemon.stores import tables
+from daemon.stores.engine import StoreAway
 from retrain.base import Outcome
 from retrain.deployers.settings import DeployerSettings
 from retrain.job import JOB_FILE, Limits
@@ -60,8 +62,8 @@ async def until_stage(loop: Loop, job: int) -> Job:
     return found
 
 
-async def test_what_passes_the_gate_goes_into_service(tmp_path: Path) -> None:
-    async with running(tmp_path, command=scripted(tmp_path, "promote")) as loop:
+async def test_what_passes_the_gate_goes_into_service(tmp_path: Path, database: Database) -> None:
+    async with running(tmp_path, database=database, command=scripted(tmp_path, "promote")) as loop:
         job = await loop.ask(since_row=100)
         await loop.until_idle()
         done = await loop.job(job.id)
@@ -218,8 +220,8 @@ async def test_a_daemon_that_is_killed_while_it_trains_trains_again_at_the_next_
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_crash_between_any_two_steps_is_made_good(tmp_path: Path, moment: str) -> None:
-    async with running(tmp_path, command=scripted(tmp_path, "promote"), die_at=moment) as loop:
+async def test_a_crash_between_any_two_steps_is_made_good(tmp_path: Path, database: Database, moment: str) -> None:
+    async with running(tmp_path, database=database, command=scripted(tmp_path, "promote"), die_at=moment) as loop:
         job = await loop.ask(Trigger.ALARM)
         await loop.until_idle()
         assert loop.die_at is None, "it was never killed"
@@ -232,6 +234,27 @@ async def test_a_crash_between_any_two_steps_is_made_good(tmp_path: Path, moment
         assert {version for version, _ in loop.adopted} == {"2"}
         assert [kind for kind, _ in loop.notes].count(NoteKind.PROMOTED) == 1
         assert champion.adopted is not None
+
+
+async def test_a_store_that_is_away_while_a_retrain_is_prepared_does_not_fail_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, command=scripted(tmp_path, "promote")) as loop:
+        job = await loop.ask()
+        read = loop.store.read
+
+        def away() -> Any:
+            monkeypatch.setattr(loop.store, "read", read)
+            raise StoreAway("the server is being started again")
+
+        monkeypatch.setattr(loop.store, "read", away)
+        with pytest.raises(StoreAway):
+            await loop.retrains.step()
+        assert (await loop.job(job.id)).state is JobState.RUNNING  # under a lease that runs out
+        loop.restart()
+        await loop.until_idle()
+        done = await loop.job(job.id)
+        assert (done.state, done.outcome, done.attempts) == (JobState.SUCCEEDED, "promote", 2)
 
 
 async def test_a_version_that_was_compared_with_another_champion_is_not_promoted(tmp_path: Path) -> None:

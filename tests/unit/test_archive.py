@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from databases import Database, Sqlite
 from pipelines import World, batch
 from seeded_events import label, line, prediction
 
@@ -20,7 +21,6 @@ from daemon.lifecycle.policy import Trigger
 from daemon.lifecycle.recipe import Recipe
 from daemon.monitoring.monitor import MonitorOptions
 from daemon.stores import tables
-from daemon.stores.migrate import upgrade
 from retrain.job import DatasetSettings, read_job
 from retrain.joins import labelled_rows
 from retrain.storage import open_storage
@@ -28,9 +28,8 @@ from retrain.storage.base import ARCHIVE, Storage, StorageRefused
 
 
 @pytest.fixture
-async def world(tmp_path: Path, storage: Storage) -> AsyncIterator[World]:
-    world = World(tmp_path, options=MonitorOptions(reference_rows=10), storage=storage)
-    await upgrade(world.url)
+async def world(tmp_path: Path, database: Database, storage: Storage) -> AsyncIterator[World]:
+    world = World.made(tmp_path, database, options=MonitorOptions(reference_rows=10), storage=storage)
     yield world
     await world.close()
 
@@ -227,9 +226,8 @@ async def test_many_chunks_become_files_of_a_bounded_size(world: World, monkeypa
     assert sorted(row["rows"] for row in await world.rows(tables.archive_files)) == [20, 40, 40]
 
 
-async def test_the_folder_is_laid_out_as_ever(tmp_path: Path) -> None:
-    world = World(tmp_path, options=MonitorOptions(reference_rows=10), file_rows=1)
-    await upgrade(world.url)
+async def test_the_folder_is_laid_out_as_ever(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    world = World.made(tmp_path, sqlite_databases, options=MonitorOptions(reference_rows=10), file_rows=1)
     await (pipeline := await world.start()).process(batch(*events(5)))
     await pipeline.flush()
     [file] = await world.rows(tables.archive_files)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Database
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
@@ -22,8 +23,7 @@ from daemon.lifecycle.promotion import VersionState
 from daemon.lifecycle.schedule import Entry, Schedule, retrains
 from daemon.lifecycle.triggers import Triggers
 from daemon.stores import tables
-from daemon.stores.engine import Store, open_store, sqlite_url
-from daemon.stores.migrate import upgrade
+from daemon.stores.engine import Store, open_store
 from retrain.storage.base import Storage
 
 
@@ -84,10 +84,8 @@ def test_the_last_time_is_the_last_one(times: str, now: float) -> None:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = sqlite_url(tmp_path / "store.db")
-    await upgrade(url)
-    store = open_store(url)
+async def store(database: Database, tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(database.store(tmp_path))
     yield store
     await store.close()
 

@@ -25,6 +25,8 @@ def valid(variable: str) -> dict[str, str]:
     if variable.startswith("DRIFTD_ARCHIVE_"):
         beside |= {"DRIFTD_ARCHIVE_URL": "s3://bucket/prefix"}
         beside |= {"DRIFTD_ARCHIVE_ACCESS_KEY": "access", "DRIFTD_ARCHIVE_SECRET_KEY": "secret"}
+    if variable == "DRIFTD_DATABASE_PASSWORD":
+        beside["DRIFTD_DATABASE_URL"] = "postgresql://driftd@db:5432/driftd"
     return {**beside, variable: text}
 
 
@@ -33,6 +35,7 @@ def test_the_secrets_are_those() -> None:
         "DRIFTD_API_TOKEN",
         "DRIFTD_ARCHIVE_ACCESS_KEY",
         "DRIFTD_ARCHIVE_SECRET_KEY",
+        "DRIFTD_DATABASE_PASSWORD",
         "DRIFTD_DATABASE_URL",
         "DRIFTD_DEPLOY__TOKEN",
         "DRIFTD_DEPLOY__URL",
@@ -49,6 +52,20 @@ def test_a_secret_is_in_no_text_that_is_made_of_the_settings(variable: str) -> N
     texts = [repr(settings), str(settings), str(describe(settings)), settings.model_dump_json(), repr(settings.retrain)]
     assert not any(PRECIOUS in text for text in texts)
     assert any(PRECIOUS in secret for secret in settings.secrets())
+
+
+def test_a_password_of_its_own_becomes_part_of_the_url() -> None:
+    url = "postgresql://driftd@db:5432/driftd?sslmode=require"
+    settings = load({"DRIFTD_DATABASE_URL": url, "DRIFTD_DATABASE_PASSWORD": "a/b@c:d%"})
+    assert settings.store_url == "postgresql://driftd:a%2Fb%40c%3Ad%25@db:5432/driftd?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "sqlite:///store.db", "postgresql://db/driftd", "postgresql://driftd:one@db/driftd"]
+)
+def test_a_password_that_belongs_to_nobody_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="DRIFTD_DATABASE_PASSWORD belongs to a user that the URL names"):
+        load({"DRIFTD_DATABASE_URL": url, "DRIFTD_DATABASE_PASSWORD": PRECIOUS})
 
 
 @pytest.mark.parametrize("variable", [name.variable for name in SECRETS])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Database
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -18,8 +19,7 @@ from daemon.lifecycle import versions
 from daemon.lifecycle.promotion import MOVES, NotPossible, Step, VersionReason, VersionState, moved, next_name
 from daemon.lifecycle.standing import ModelState, settle, state_of
 from daemon.stores import tables
-from daemon.stores.engine import Store, open_store, sqlite_url
-from daemon.stores.migrate import upgrade
+from daemon.stores.engine import Store, open_store
 
 NOW = 1_000_000.0
 NAMES = ["1", "2", "3", "4", "5"]
@@ -60,10 +60,8 @@ def test_the_next_version_follows_the_names_there_are(known: list[str], champion
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = sqlite_url(tmp_path / "store.db")
-    await upgrade(url)
-    store = open_store(url)
+async def store(database: Database, tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(database.store(tmp_path))
     async with store.begin() as connection:
         loans = {"model": "loans", "state": "steady", "learning": False, "rows": 700, "created": NOW}
         await connection.execute(insert(tables.models).values(loans))
@@ -201,12 +199,11 @@ seldom = st.sampled_from([False, False, False, True])
 class Promotions(RuleBasedStateMachine):
     """The gate, people, deployers and crashes, in any order; every refusal is one of ours."""
 
-    empty: Path
+    databases: Database
 
     @initialize()
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copy(self.empty, self.folder / "store.db")
         self.runner = asyncio.Runner()
         self.store = self.runner.run(self._open())
         self.evaluated: dict[str, str] = {}
@@ -214,7 +211,10 @@ class Promotions(RuleBasedStateMachine):
         self.now = NOW
 
     async def _open(self) -> Store:
-        return open_store(sqlite_url(self.folder / "store.db"))
+        store = open_store(self.databases.store(self.folder))
+        async with store.begin() as connection:
+            await connection.execute(insert(tables.models).values(model="loans", state="steady", created=NOW))
+        return store
 
     def do(self, work: Callable[[AsyncConnection], Awaitable[Any]], *, torn: bool = False) -> Any:
         async def inside() -> Any:
@@ -322,14 +322,8 @@ class Promotions(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-def test_whatever_happens_there_is_one_champion_and_it_is_the_evaluated_one(tmp_path: Path) -> None:
-    async def empty() -> None:
-        await upgrade(sqlite_url(tmp_path / "empty.db"))
-        store = open_store(sqlite_url(tmp_path / "empty.db"))
-        async with store.begin() as connection:
-            await connection.execute(insert(tables.models).values(model="loans", state="steady", created=NOW))
-        await store.close()
+def test_whatever_happens_there_is_one_champion_and_it_is_the_evaluated_one(database: Database) -> None:
+    class Here(Promotions):
+        databases = database
 
-    asyncio.run(empty())
-    Promotions.empty = tmp_path / "empty.db"
-    run_state_machine_as_test(Promotions, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(Here, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

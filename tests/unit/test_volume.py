@@ -4,23 +4,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from databases import Database
 
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.volume import LABELS, TRAFFIC, Volume
 from daemon.settings.tunables import VolumeSettings
-from daemon.stores import tables
-from daemon.stores.engine import Store, open_store, sqlite_url
+from daemon.stores.engine import Store, open_store
 
 SETTINGS = VolumeSettings(traffic_seconds=100, traffic_factor=10, labels_seconds=1_000, labels_factor=10)
 START = 1_000_000.0
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = open_store(sqlite_url(tmp_path / "store.db"))
-    async with store.begin() as connection:
-        await connection.run_sync(tables.metadata.create_all)
+async def store(database: Database, tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(database.store(tmp_path))
     yield store
     await store.close()
 
