@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
+from databases import Sqlite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelines import World, batches
@@ -14,18 +14,8 @@ from seeded_events import label, line, prediction
 
 from daemon.monitoring.monitor import FEATURES_MOVED, MonitorOptions
 from daemon.stores import tables
-from daemon.stores.engine import sqlite_url
-from daemon.stores.migrate import upgrade
 
 CHANGE = 900
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without anything in it."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    asyncio.run(upgrade(sqlite_url(path)))
-    return path
 
 
 def log(*, moves: bool) -> list[bytes]:
@@ -42,9 +32,9 @@ def log(*, moves: bool) -> list[bytes]:
     return lines
 
 
-async def concept(folder: Path, empty: Path, lines: list[bytes], sizes: list[int]) -> dict[str, Any]:
+async def concept(folder: Path, sqlite_databases: Sqlite, lines: list[bytes], sizes: list[int]) -> dict[str, Any]:
     """The first alarm about errors."""
-    world = World.made(folder, empty, options=MonitorOptions(reference_rows=400))
+    world = World.made(folder, sqlite_databases, options=MonitorOptions(reference_rows=400))
     pipeline = await world.start()
     for one in batches(lines, sizes):
         world.now += 10
@@ -55,24 +45,26 @@ async def concept(folder: Path, empty: Path, lines: list[bytes], sizes: list[int
     return min(alarms, key=lambda row: int(row["row"]))
 
 
-async def test_the_features_that_moved_with_the_errors_are_ranked(tmp_path: Path, empty: Path) -> None:
-    alarm = await concept(tmp_path, empty, log(moves=True), [])
+async def test_the_features_that_moved_with_the_errors_are_ranked(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    alarm = await concept(tmp_path, sqlite_databases, log(moves=True), [])
     assert alarm["signal"] == "error"
     assert CHANGE <= alarm["row"] <= CHANGE + 200
     assert [signal for signal, _ in alarm["ranking"]] == ["feature:age"]
     assert alarm["evidence"][FEATURES_MOVED] == 1
 
 
-async def test_where_none_moved_that_is_said(tmp_path: Path, empty: Path) -> None:
-    alarm = await concept(tmp_path, empty, log(moves=False), [])
+async def test_where_none_moved_that_is_said(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    alarm = await concept(tmp_path, sqlite_databases, log(moves=False), [])
     assert (alarm["ranking"], alarm["evidence"][FEATURES_MOVED]) == ([], 0)
 
 
 @settings(max_examples=10)
 @given(st.lists(st.integers(1, 700), max_size=12), st.booleans())
-def test_the_ranking_is_the_same_however_the_log_was_cut(empty: Path, sizes: list[int], moves: bool) -> None:
+def test_the_ranking_is_the_same_however_the_log_was_cut(
+    sqlite_databases: Sqlite, sizes: list[int], moves: bool
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        whole = asyncio.run(concept(Path(folder) / "whole", empty, log(moves=moves), []))
-        cut = asyncio.run(concept(Path(folder) / "cut", empty, log(moves=moves), sizes))
+        whole = asyncio.run(concept(Path(folder) / "whole", sqlite_databases, log(moves=moves), []))
+        cut = asyncio.run(concept(Path(folder) / "cut", sqlite_databases, log(moves=moves), sizes))
     for name in ("row", "change_row", "evidence", "ranking"):
         assert cut[name] == whole[name], name

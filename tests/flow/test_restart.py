@@ -94,12 +94,12 @@ def died_anywhere(
         assert cut[part] == outcome, part
 
 
-def test_what_is_drawn_is_the_same_through_any_number_of_lives(tmp_path: Path, empty: Path) -> None:
+def test_what_is_drawn_is_the_same_through_any_number_of_lives(tmp_path: Path, sqlite_databases: Sqlite) -> None:
     log = [line.replace(b'"id"', b'"version": "1", "id"') for line in traffic(3_000)]
     log += [line.replace(b'"id": "p', b'"version": "2", "id": "q') for line in traffic(1_500, 2)]
-    whole = asyncio.run(unbroken(tmp_path / "whole", empty, log))
+    whole = asyncio.run(unbroken(tmp_path / "whole", sqlite_databases, log))
     lives = [(9, 2), (1, 1), (4, 3), (7, 1)]
-    cut = asyncio.run(broken(tmp_path / "broken", empty, log, [130, 41, 700, 3] * 5, lives, torn=True))
+    cut = asyncio.run(broken(tmp_path / "broken", sqlite_databases, log, [130, 41, 700, 3] * 5, lives, torn=True))
     assert len(whole["measured"]) > 4 * 7  # of seven signals
     assert cut["measured"] == whole["measured"]
     assert {version for version in ("'1'", "'2'") for row in whole["measured"] if f"'version': {version}" in row} == {

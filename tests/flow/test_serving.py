@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from databases import Sqlite
 from hypothesis import given
 from hypothesis import strategies as st
 from pipelines import TARGET, World, batch, batches, dying, small
@@ -17,22 +18,14 @@ from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.serving import ASKED_EVERY, MOST_MET
 from daemon.pipeline import Pipeline
 from daemon.stores import tables
-from daemon.stores.engine import sqlite_url
-from daemon.stores.migrate import upgrade
 from detectors.columns import Stream
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without anything in it."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    asyncio.run(upgrade(sqlite_url(path)))
-    return path
-
-
 @pytest.fixture
-async def world(tmp_path: Path, empty: Path) -> AsyncIterator[World]:
-    world = World.made(tmp_path / "data", empty, options=small(), now=0.0)  # no checkpoint unless it is asked for
+async def world(tmp_path: Path, sqlite_databases: Sqlite) -> AsyncIterator[World]:
+    world = World.made(
+        tmp_path / "data", sqlite_databases, options=small(), now=0.0
+    )  # no checkpoint unless it is asked for
     yield world
     await world.close()
 
@@ -151,11 +144,13 @@ def busy(seed: int) -> list[bytes]:
     sizes=st.lists(st.integers(1, 200), max_size=20),
     lives=st.lists(st.integers(1, 8), max_size=4),
 )
-def test_batches_and_restarts_change_nothing(empty: Path, seed: int, sizes: list[int], lives: list[int]) -> None:
+def test_batches_and_restarts_change_nothing(
+    sqlite_databases: Sqlite, seed: int, sizes: list[int], lives: list[int]
+) -> None:
     log = busy(seed)
 
     async def outcome(folder: Path, sizes: Sequence[int], lives: Sequence[int]) -> dict[str, Any]:
-        world = World.made(folder, empty, options=small())
+        world = World.made(folder, sqlite_databases, options=small())
         for taken in (*lives, None):
             pipeline = await world.start()
             first = (await pipeline.offsets()).get(TARGET, 0)
