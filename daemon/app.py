@@ -39,7 +39,8 @@ from daemon.stores.engine import StoreAway, StoreError, StoreRefuses, first_line
 from daemon.stores.migrate import upgrade
 from daemon.stream import StreamService, build
 from daemon.transports.base import Batch, TopicPartition
-from daemon.transports.errors import CannotOpen
+from daemon.transports.errors import BrokerUnreachable, CannotOpen
+from daemon.transports.opening import open_patiently
 from daemon.transports.registry import make_transport
 from daemon.web import app as web
 from daemon.web.context import Context
@@ -68,7 +69,9 @@ async def serve(settings: Settings) -> int:
             return await daemon.wait()
     except (CannotOpen, StoreError, StoreRefuses, StorageError, CannotListen) as error:
         log.error(str(error))  # noqa: TRY400 (the text says what to type; where it was raised helps nobody)
-        away = isinstance(error, StorageError) and not isinstance(error, StorageRefused)
+        away = isinstance(error, BrokerUnreachable) or (
+            isinstance(error, StorageError) and not isinstance(error, StorageRefused)
+        )
         return os.EX_TEMPFAIL if away else os.EX_CONFIG
 
 
@@ -101,7 +104,7 @@ class Daemon:
         settings = self.settings
         # the log first: opening it takes the data folder, so that a second daemon changes nothing
         self.transport = make_transport(settings.broker, parts.transport_options(settings))
-        await self.transport.open()
+        await open_patiently(self.transport, settings.kafka.wait_seconds)
         stack.push_async_callback(self.transport.close)
         # then the store, migrated before anything reads it
         await self._migrate()
@@ -268,6 +271,7 @@ class Daemon:
             pipeline.offsets,
             self._process,
             foresee=pipeline.foresee,
+            begin=pipeline.begin,
             limits=limits,
         )
 

@@ -14,6 +14,7 @@ from daemon.notifiers.registry import choose
 from daemon.settings import Settings
 from daemon.stores.engine import Store
 from daemon.transports.base import BacklogLimits, FetchLimits, Retention, TransportOptions
+from daemon.transports.kafka_options import KafkaOptions
 from daemon.web.context import Access, Limits
 from retrain.storage import open_storage
 from retrain.storage.address import Keys
@@ -27,11 +28,22 @@ HOUSEKEEPING_TIMES = "17 3 * * *"
 
 def transport_options(settings: Settings) -> TransportOptions:
     """Where events are kept, how many may wait, and for how long they stay."""
-    limits, kept = settings.limits, settings.event_log
+    limits, kept, kafka = settings.limits, settings.event_log, settings.kafka
     return TransportOptions(
         settings.data_dir.absolute(),
         BacklogLimits(events=limits.backlog_events, size=limits.backlog_mb * MEBIBYTE),
         Retention(kept.retention_mb * MEBIBYTE, kept.retention_days * DAY_SECONDS),
+        settings.topics,
+        KafkaOptions(
+            username=kafka.username,
+            password=_plain(kafka.password),
+            mechanism=kafka.mechanism.value,
+            ca=kafka.ca,
+            group=kafka.group,
+            create_topics=kafka.create_topics,
+            partitions=kafka.partitions,
+            replication=kafka.replication,
+        ),
     )
 
 

@@ -144,6 +144,12 @@ class Pipeline:
 
     # --- the stream
 
+    def begin(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Hear where the stream begins. That is before a stored offset only where the log was made anew."""
+        for target, offset in offsets.items():
+            if offset < self._offsets.get(target, 0):
+                self._positions[target] = offset
+
     def foresee(self, batch: Batch) -> None:
         """Hear of a batch that is to come, and begin to decode it while the ones before it are worked on."""
         self._ahead.begin(batch)

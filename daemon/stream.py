@@ -61,6 +61,7 @@ def build(
     process: Callable[[Batch], Awaitable[None]],
     *,
     foresee: Callable[[Batch], None] = lambda _: None,
+    begin: Callable[[Mapping[TopicPartition, int]], None] = lambda _: None,
     limits: FetchLimits | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> StreamService:
@@ -70,10 +71,11 @@ def build(
     is read from its start. `process` is given one batch at a time, never an empty one, and must have stored the
     outcome and the batch's `next_offset` when it returns. It has to deal with bad events by itself: what it raises
     stops the service. `foresee` is told of each batch as it is fetched, while others may be before it; the batch may
-    yet come in part, or not at all.
+    yet come in part, or not at all. `begin` is told at every assignment where each partition is read on: an offset
+    before the store's means that the log was made anew.
     """
     limits = limits or FetchLimits()
-    return StreamService(transport, topics, offsets, process, foresee=foresee, limits=limits, clock=clock)
+    return StreamService(transport, topics, offsets, process, foresee=foresee, begin=begin, limits=limits, clock=clock)
 
 
 class StreamService:
@@ -87,6 +89,7 @@ class StreamService:
         process: Callable[[Batch], Awaitable[None]],
         *,
         foresee: Callable[[Batch], None],
+        begin: Callable[[Mapping[TopicPartition, int]], None],
         limits: FetchLimits,
         clock: Callable[[], float],
     ) -> None:
@@ -94,6 +97,7 @@ class StreamService:
         self._transport = transport
         self._topics = list(topics)
         self._process = process
+        self._begin = begin
         self._clock = clock
         self._positions: dict[TopicPartition, int] = {}
         self._progress_at = clock()
@@ -136,7 +140,7 @@ class StreamService:
         }
         app = _App("driftd", **(settings | self._transport.app_settings()))
         app.feed = self._feed
-        topic = app.topic(*self._topics, key_serializer="raw", value_serializer="raw", acks=self._transport.commits)
+        topic = app.topic(*self._topics, key_serializer="raw", value_serializer="raw", acks=False)
         app.agent(topic, name="pipeline", concurrency=1)(self._consume)
         return app
 
@@ -223,20 +227,25 @@ class StreamService:
     async def _handle(self, fetched: Batch) -> None:
         try:
             async with self._feed.turn:
-                # after a new assignment, what was in work may be fetched a second time
-                batch = fetched.since(self._positions.get(fetched.target, 0))
-                if batch.records:
-                    await self._process(batch)
-                    self._positions[batch.target] = batch.next_offset
-                    self._progress_at = self._clock()
-                    await self._transport.processed(batch.target, batch.next_offset)
+                # what was fetched before the offsets were sought will be fetched again
+                if self._feed.in_flight.holds(fetched):
+                    await self._take(fetched)
         except Exception as error:
             self._fail(error)
             raise
         finally:
             self._feed.in_flight.done(fetched)
 
+    async def _take(self, fetched: Batch) -> None:
+        batch = fetched.since(self._positions.get(fetched.target, 0))
+        if batch.records:
+            await self._process(batch)
+            await self._transport.processed(batch.target, batch.next_offset)
+        self._positions[batch.target] = batch.next_offset
+        self._progress_at = self._clock()
+
     def _sought(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._begin(positions)
         self._positions = dict(positions)
         self._progress_at = self._clock()
         self._ready.set()

@@ -8,6 +8,7 @@ import pytest
 import s3_server
 from databases import Database, Postgresql, Sqlite, sqlite
 from hypothesis import settings
+from kafka_broker import Broker, NoBroker
 from postgresql_server import NoServer, server
 
 from retrain.storage import FolderStorage, S3Storage, open_storage
@@ -94,6 +95,17 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         return open_storage(str(tmp_path / "storage"))
     server = request.getfixturevalue("s3")
     return open_storage(server.address(f"tests/{tmp_path.name}"), Keys(s3_server.ACCESS_KEY, s3_server.SECRET_KEY))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka broker that all tests share; each has topics of its own. Without Java or Maven they are skipped."""
+    try:
+        broker = Broker.begin(tmp_path_factory.mktemp("kafka"))
+    except NoBroker as reason:
+        pytest.skip(str(reason))
+    yield broker
+    broker.kill()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -13,7 +13,9 @@ import click
 from daemon.client import Client, NoAnswer, Refused
 from daemon.commands.asking import as_json_option
 from daemon.commands.output import say_json
+from daemon.parts import transport_options
 from daemon.settings import Settings, SettingsError, load
+from daemon.transports.errors import CannotOpen
 
 LEAST_FREE_BYTES = 1 << 30
 
@@ -55,7 +57,7 @@ def _examine() -> Iterator[Finding]:
         yield Finding("settings", well=False, detail=str(error), hint="driftd check-config says more")
         return
     yield Finding("settings", well=True, detail="valid")
-    for check in (_data_folder, _disk, _store, _archive, _trainer, _daemon):
+    for check in (_data_folder, _disk, _broker, _store, _archive, _trainer, _daemon):
         yield check(settings)
 
 
@@ -88,6 +90,24 @@ def _disk(settings: Settings) -> Finding:
     return Finding(
         "disk", free >= LEAST_FREE_BYTES, f"{free / (1 << 30):.1f} GiB free", "make room, or set DRIFTD_DATA_DIR"
     )
+
+
+def _broker(settings: Settings) -> Finding:
+    if not settings.broker.startswith("kafka"):
+        return Finding("broker", well=True, detail="embedded, in the data folder")
+    from daemon.transports.kafka_options import Cluster
+    from daemon.transports.kafka_topics import missing_topics
+
+    try:
+        cluster = Cluster.of(settings.broker, transport_options(settings).kafka)
+        missing = asyncio.run(missing_topics(cluster, settings.topics))
+    except CannotOpen as error:
+        return Finding("broker", well=False, detail=str(error), hint="start the broker, or do what the line above says")
+    if not missing:
+        return Finding("broker", well=True, detail=f"{settings.broker}, with {', '.join(settings.topics)}")
+    hint = "make it, or set DRIFTD_KAFKA__CREATE_TOPICS=true"
+    detail = f"{settings.broker} has no {', '.join(missing)} (made at the next start, where it may be)"
+    return Finding("broker", settings.kafka.create_topics, detail, hint)
 
 
 def _store(settings: Settings) -> Finding:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from daemon.settings.errors import Problem
 from daemon.settings.names import DELIMITER, MODELS, PREFIX
-from daemon.settings.service import Settings
+from daemon.settings.service import KafkaMechanism, Settings
 from daemon.settings.tunables import ModelSettings
 
 
@@ -18,6 +18,7 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
     yield from _slack(settings)
     yield from _archive(settings)
     yield from _database(settings)
+    yield from _kafka(settings)
     if settings.limits.decompressed_mb < settings.limits.body_mb:
         at_least = f"at least DRIFTD_LIMITS__BODY_MB ({settings.limits.body_mb})"
         yield Problem("DRIFTD_LIMITS__DECOMPRESSED_MB", str(settings.limits.decompressed_mb), at_least)
@@ -67,6 +68,24 @@ def _archive(settings: Settings) -> Iterator[Problem]:
     elif len(given) == 1:
         (missing,) = set(keys) - set(given)
         yield Problem(missing, None, f"set beside {given[0]}", "it is not set")
+
+
+def _kafka(settings: Settings) -> Iterator[Problem]:
+    kafka, encrypted = settings.kafka, settings.broker.startswith("kafka+ssl:")
+    if not settings.broker.startswith("kafka"):
+        if kafka.username or kafka.password:
+            yield Problem("DRIFTD_BROKER", settings.broker, "kafka://... or kafka+ssl://...", "a Kafka login is set")
+        return
+    if kafka.username and kafka.password is None:
+        hint = "is not set, and DRIFTD_KAFKA__USERNAME needs it (or DRIFTD_KAFKA__PASSWORD_FILE)"
+        yield Problem("DRIFTD_KAFKA__PASSWORD", None, "", hint)
+    if kafka.password is not None and not kafka.username:
+        yield Problem("DRIFTD_KAFKA__USERNAME", None, "", "is not set, and DRIFTD_KAFKA__PASSWORD needs it")
+    if kafka.username and kafka.mechanism is KafkaMechanism.PLAIN and not encrypted:
+        hint = "PLAIN would send the password in the clear: kafka+ssl://, or DRIFTD_KAFKA__MECHANISM=SCRAM-SHA-512"
+        yield Problem("DRIFTD_BROKER", settings.broker, "kafka+ssl://...", hint)
+    if kafka.ca is not None and not encrypted:
+        yield Problem("DRIFTD_BROKER", settings.broker, "kafka+ssl://...", "DRIFTD_KAFKA__CA is set")
 
 
 def _model(model: ModelSettings, prefix: str) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from daemon.settings.values import (
     Group,
     Megabytes,
     Names,
+    Seconds,
     Secret,
     SecretUrl,
     StorageUrl,
@@ -55,6 +56,37 @@ class EventLogSettings(Group):
     """Size above which the oldest processed events are deleted, in MiB."""
     retention_days: Days = 7.0
     """Age above which processed events are deleted."""
+
+
+class KafkaMechanism(StrEnum):
+    """How a password is shown to Kafka."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+
+
+class KafkaSettings(Group):
+    """The cluster of DRIFTD_BROKER=kafka://HOST:PORT,... or, by TLS, kafka+ssl://HOST:PORT,..."""
+
+    username: Annotated[str, Unset("driftd does not log in")] | None = None
+    """User that driftd logs in as (SASL)."""
+    password: Secret | None = None
+    """The user's password."""
+    mechanism: KafkaMechanism = KafkaMechanism.SCRAM_SHA_512
+    """How it logs in. PLAIN shows the broker the password itself: with kafka+ssl:// only."""
+    ca: Annotated[Path, Unset("those of the system")] | None = None
+    """File of the certificates that kafka+ssl:// trusts, in PEM."""
+    group: str = "driftd"
+    """Consumer group. Installations that read the same topics each for themselves need one each."""
+    create_topics: bool = True
+    """Make topics that are missing; otherwise the daemon ends and says what to type."""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Partitions of a topic that is made."""
+    replication: Annotated[Count, Unset("the cluster's default")] | None = None
+    """Copies of a topic that is made."""
+    wait_seconds: Seconds = 30.0
+    """How long a start waits for a broker that does not answer; then the daemon ends, to be started again."""
 
 
 class LimitSettings(Group):
@@ -116,9 +148,14 @@ class Settings(ModelSettings, BaseSettings):
     data_dir: Path = Path("driftd-data")
     """Folder of the event log, the store, snapshots and models."""
     broker: Annotated[
-        str, Field(pattern=r"^[a-z][a-z0-9+]*://[^@]*$"), Accepts("embedded:// or kafka://HOST:PORT,...")
+        str,
+        Field(pattern=r"^[a-z][a-z0-9+]*://[^@]*$"),
+        Accepts("embedded://, kafka://HOST:PORT,... or kafka+ssl://HOST:PORT,..."),
     ] = "embedded://"
-    """Where events are read from: embedded:// is a log in the data folder, kafka://HOST:PORT,... a cluster."""
+    """Where events are read from: embedded:// is a log in the data folder, kafka://HOST:PORT,... a cluster.
+
+    kafka+ssl://HOST:PORT,... is one by TLS.
+    """
     topics: Names = ("driftd.events",)
     """Topics that are read."""
     database_url: Annotated[DatabaseUrl, Unset("SQLite in the data folder")] | None = None
@@ -161,6 +198,7 @@ class Settings(ModelSettings, BaseSettings):
     shutdown_seconds: Annotated[float, Field(gt=0)] = 20.0
     """Time to finish in after a signal; what is not done by then is done again at the next start."""
     event_log: EventLogSettings = EventLogSettings()
+    kafka: KafkaSettings = KafkaSettings()
     limits: LimitSettings = LimitSettings()
     pipeline: PipelineSettings = PipelineSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()

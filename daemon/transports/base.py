@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from daemon.transports.kafka_options import KafkaOptions
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -40,7 +42,8 @@ class Batch:
     """Records of one partition in order, and the offset at which the next batch begins.
 
     `next_offset` is what the store keeps once the batch is processed. It may be more than one beyond the last
-    record: logs have gaps, where a broker compacted them or keeps marks of its own.
+    record: logs have gaps, where a broker compacted them or keeps marks of its own. A batch that is nothing but a gap
+    has no records.
     """
 
     topic: str
@@ -100,6 +103,8 @@ class TransportOptions:
     data_folder: Path
     backlog: BacklogLimits = field(default_factory=BacklogLimits)
     retention: Retention = field(default_factory=Retention)
+    topics: tuple[str, ...] = ()  # what will be read and appended to
+    kafka: KafkaOptions = field(default_factory=KafkaOptions)
 
 
 @dataclass(slots=True)
@@ -128,7 +133,8 @@ class Producer(Protocol):
         """Store one record and return its offset, once it is as safe as this transport makes it.
 
         `value` is one event or NDJSON of `events` many, `timestamp` the time of arrival in epoch seconds.
-        Raises Backlog (send later), AppendFailed or LogFull (an operator is needed), LogClosed (stopping).
+        Raises Backlog (send later), AppendFailed or LogFull (an operator is needed), LogClosed (stopping), each of
+        which has stored nothing; and NotAcknowledged, which may have stored it (send the same events again).
         A cancelled append may be stored all the same.
         """
         ...
@@ -136,11 +142,6 @@ class Producer(Protocol):
 
 class Transport(Producer, Protocol):
     """A place where events are kept, and from which a Faust app reads them."""
-
-    @property
-    def commits(self) -> bool:
-        """Whether Faust should commit its positions here, for others to see; nothing relies on them."""
-        ...
 
     async def open(self) -> None:
         """Make it ready for `append`. Raises CannotOpen."""
@@ -153,7 +154,8 @@ class Transport(Producer, Protocol):
     async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Hear how far the store is, before events are taken in and at each assignment.
 
-        What is appended after this comes at or after these offsets, even if the log is younger than the store.
+        A log that is younger than the store goes on at these offsets from here, if it is the transport's to say. Where
+        it is not, an assignment begins at the first record that there is.
         """
         ...
 

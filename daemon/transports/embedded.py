@@ -25,8 +25,6 @@ class EmbeddedTransport:
     A topic has one partition: within one process more would buy nothing, and one keeps all events in order.
     """
 
-    commits = False  # nobody else could read them
-
     def __init__(self, url: str, options: TransportOptions) -> None:
         self.options = options
         self.folder = Path(urlsplit(url).path or options.data_folder)

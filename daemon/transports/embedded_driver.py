@@ -12,14 +12,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from faust.exceptions import ImproperlyConfigured
 from faust.transport import base
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.producer import Producer as BaseProducer
 from faust.types import TP, ConsumerMessage, RecordMetadata
 
-from daemon.transports.base import Batch, Feed, TopicPartition
+from daemon.transports.base import Batch, TopicPartition
+from daemon.transports.faust_batches import feed_of, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -40,15 +40,8 @@ def register() -> None:
     TRANSPORTS.aliases.setdefault(SCHEME, f"{__name__}:Transport")
 
 
-def _feed(app: AppT) -> Feed:
-    feed = getattr(app, "feed", None)
-    if not isinstance(feed, Feed):
-        raise ImproperlyConfigured("embedded:// serves the apps that daemon.stream.build makes, and no others")
-    return feed
-
-
 def _log(app: AppT) -> EventLog:
-    return cast("EmbeddedTransport", _feed(app).transport).log
+    return cast("EmbeddedTransport", feed_of(app).transport).log
 
 
 class Consumer(BaseConsumer):
@@ -62,7 +55,7 @@ class Consumer(BaseConsumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._feed = _feed(self.app)
+        self._feed = feed_of(self.app)
         self._log = _log(self.app)
         self._assigned: set[TP] = set()
         self._positions: dict[TP, int] = {}
@@ -128,20 +121,7 @@ class Consumer(BaseConsumer):
         return {tp: [batch]}
 
     def _to_message(self, tp: TP, record: Batch) -> ConsumerMessage:
-        last = record.records[-1]
-        return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            last.offset,
-            last.timestamp,
-            timestamp_type=0,
-            headers=None,
-            key=None,
-            value=cast("bytes", record),
-            checksum=None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
-        )
+        return message_of(self.app, record)
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)

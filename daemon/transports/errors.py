@@ -37,12 +37,27 @@ class LogFull(AppendFailed):
     """The disk is full: free some space and send the same events again. Nothing was written, nothing is lost."""
 
 
+class NotAcknowledged(AppendFailed):
+    """Kafka has not confirmed the events: send the same events again.
+
+    Some or all of them may have been stored; driftd tells a second copy of an event by its id.
+    """
+
+
+class RecordTooLarge(AppendFailed):
+    """The topic takes no record as large as this event: have it take them, or send smaller events."""
+
+
 class LogClosed(TransportError):
     """The log was closed: the daemon is stopping, send the same events to it once it runs again."""
 
 
 class CannotOpen(TransportError):
     """The log cannot be opened: the daemon must not start until an operator has done what the text says."""
+
+
+class BrokerUnreachable(CannotOpen):
+    """No broker answers: it is started again until one does, or until an operator has done what the text says."""
 
 
 class DataFolderInUse(CannotOpen):

@@ -30,6 +30,10 @@ class InFlight:
         self._batches[id(batch)] = batch
         self._update()
 
+    def holds(self, batch: object) -> bool:
+        """Whether this batch is still counted: it was neither done nor forgotten."""
+        return id(batch) in self._batches
+
     def done(self, batch: object) -> None:
         """Count a batch no more: it was processed, or put away unprocessed."""
         self._batches.pop(id(batch), None)

@@ -13,8 +13,17 @@ if TYPE_CHECKING:
 
     from daemon.transports.base import Transport, TransportOptions
 
+
+def _kafka(url: str, options: TransportOptions) -> Transport:
+    from daemon.transports.kafka import KafkaTransport  # its clients take memory, and time to import
+
+    return KafkaTransport(url, options)
+
+
 TRANSPORTS: dict[str, Callable[[str, TransportOptions], Transport]] = {
     "embedded": EmbeddedTransport,
+    "kafka": _kafka,
+    "kafka+ssl": _kafka,
 }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from daemon import metrics
 from daemon.stores.engine import StoreAway
-from daemon.transports.errors import AppendFailed, Backlog, LogClosed, LogFull
+from daemon.transports.errors import AppendFailed, Backlog, LogClosed, LogFull, NotAcknowledged, RecordTooLarge
 from daemon.web.context import CONTEXT, Refused
 from daemon.web.page_errors import error_page, wants_page
 from daemon.web.problem import Problem, ProblemKind, not_found, phrase
@@ -71,6 +71,11 @@ def problem_of(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0
                 hint="send the same events again after Retry-After seconds",
                 headers={"Retry-After": str(max(1, round(error.retry_after)))},
             )
+        case NotAcknowledged():
+            return _unavailable(ProblemKind.NOT_ACKNOWLEDGED, str(error), "send the same events again in a few seconds")
+        case RecordTooLarge():
+            hint = "send smaller events, or have the topic take larger ones"
+            return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemKind.TOO_LARGE, str(error), hint=hint)
         case LogFull() | AppendFailed():
             return _unavailable(
                 ProblemKind.LOG_FULL, str(error), "free some disk space, then send the same events again"

@@ -24,6 +24,7 @@ class ProblemKind(StrEnum):
     LOG_FULL = "log-full"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     NO_TOKEN_CONFIGURED = "no-token-configured"  # noqa: S105 (a name, not a secret)
+    NOT_ACKNOWLEDGED = "not-acknowledged"
     NOT_FOUND = "not-found"
     NOT_READY = "not-ready"
     REFUSED = "refused"

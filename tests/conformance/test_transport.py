@@ -4,105 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
+from streams import PATIENCE, Store, numbered, opened, send, streaming, values
 
 from daemon import stream
 from daemon.transports.base import Batch, FetchLimits, Record, Retention, TopicPartition, TransportOptions
 from daemon.transports.errors import CannotOpen, DataFolderInUse
+from daemon.transports.kafka_options import KafkaOptions
 from daemon.transports.registry import TRANSPORTS, make_transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
-    from daemon.stream import StreamService
+    from kafka_broker import Broker
+
     from daemon.transports.base import Transport
 
-TOPIC = "driftd.events"
-TARGET = TopicPartition(TOPIC, 0)
-PATIENCE = 20.0  # seconds after which a test that waits has failed
-
 # How to reach each transport. One that is registered and not here fails the first test.
-URLS: dict[str, str] = {
-    "embedded": "embedded://",
-}
+EMBEDDED, KAFKA, KAFKA_SSL = "embedded", "kafka", "kafka+ssl"
 
 
 def test_every_registered_transport_is_checked_here() -> None:
-    assert sorted(URLS) == sorted(TRANSPORTS)
+    assert sorted([EMBEDDED, KAFKA, KAFKA_SSL]) == sorted(TRANSPORTS)
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"events.{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def target(topic: str) -> TopicPartition:
+    return TopicPartition(topic, 0)
 
 
 @pytest.fixture(params=sorted(TRANSPORTS))
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Transport]:
-    options = TransportOptions(data_folder=tmp_path / "data", retention=Retention(size=0, seconds=None))
-    return lambda: make_transport(URLS[request.param], options)
+def make(request: pytest.FixtureRequest, tmp_path: Path, topic: str) -> Callable[..., Transport]:
+    """Makes transports with the same data, for one topic or for those that are named."""
+    url, kafka = "embedded://", KafkaOptions()
+    if request.param != EMBEDDED:
+        broker: Broker = request.getfixturevalue("kafka")
+        kafka = KafkaOptions(group=topic, ca=broker.ca)
+        url = f"{request.param}://{broker.address('SSL' if request.param == KAFKA_SSL else 'PLAINTEXT')}"
+    retention = Retention(size=0, seconds=None)
+
+    def transport(*topics: str) -> Transport:
+        return make_transport(
+            url, TransportOptions(tmp_path / "data", retention=retention, topics=topics or (topic,), kafka=kafka)
+        )
+
+    return transport
 
 
-class Store:
-    """Stands where the pipeline and its store stand: takes batches, and keeps the next offsets with them."""
-
-    def __init__(self, offsets: dict[TopicPartition, int] | None = None) -> None:
-        self.offsets = offsets or {}
-        self.batches: list[Batch] = []
-        self._changed = asyncio.Condition()
-
-    async def load(self) -> dict[TopicPartition, int]:
-        return dict(self.offsets)
-
-    async def process(self, batch: Batch) -> None:
-        async with self._changed:
-            self.batches.append(batch)
-            self.offsets[batch.target] = batch.next_offset
-            self._changed.notify_all()
-
-    async def until(self, records: int) -> list[Record]:
-        async with asyncio.timeout(PATIENCE), self._changed:
-            await self._changed.wait_for(lambda: len(self.records) >= records)
-        return self.records
-
-    @property
-    def records(self) -> list[Record]:
-        return [record for batch in self.batches for record in batch.records]
-
-
-@asynccontextmanager
-async def opened(transport: Transport) -> AsyncIterator[Transport]:
-    await transport.open()
-    try:
-        yield transport
-    finally:
-        await transport.close()
-
-
-@asynccontextmanager
-async def streaming(
-    transport: Transport, store: Store, *, topics: Iterable[str] = (TOPIC,), limits: FetchLimits | None = None
-) -> AsyncIterator[StreamService]:
-    service = stream.build(transport, list(topics), store.load, store.process, limits=limits)
-    await service.start()
-    try:
-        yield service
-    finally:
-        await service.stop()
-
-
-async def send(transport: Transport, values: Iterable[bytes], *, topic: str = TOPIC) -> None:
-    for value in values:
-        await transport.append(topic, value, 1, timestamp=1.0)
-
-
-def numbered(first: int, stop: int) -> list[bytes]:
-    return [b"%d" % number for number in range(first, stop)]
-
-
-def values(records: Iterable[Record]) -> list[bytes]:
-    return [record.value for record in records]
-
-
-async def test_every_record_comes_once_and_in_order(make: Callable[[], Transport]) -> None:
+async def test_every_record_comes_once_and_in_order(make: Callable[..., Transport]) -> None:
     store = Store()
     async with opened(make()) as transport:
         await send(transport, numbered(0, 500))
@@ -121,7 +79,7 @@ async def test_every_record_comes_once_and_in_order(make: Callable[[], Transport
     assert all(len(batch.records) <= 64 for batch in store.batches)
 
 
-async def test_records_come_in_batches(make: Callable[[], Transport]) -> None:
+async def test_records_come_in_batches(make: Callable[..., Transport]) -> None:
     store = Store()
     async with opened(make()) as transport:
         await send(transport, numbered(0, 1000))
@@ -130,17 +88,17 @@ async def test_records_come_in_batches(make: Callable[[], Transport]) -> None:
     assert len(store.batches) < 20
 
 
-async def test_a_record_comes_as_it_was_sent(make: Callable[[], Transport]) -> None:
+async def test_a_record_comes_as_it_was_sent(make: Callable[..., Transport], topic: str) -> None:
     store = Store()
     body = b"\n".join(b'{"id": %d}' % number for number in range(500))
     async with opened(make()) as transport:
-        await transport.append(TOPIC, body, 500, timestamp=1234.5, key=b"k")
+        await transport.append(topic, body, 500, timestamp=1234.5, key=b"k")
         async with streaming(transport, store):
             (record,) = await store.until(1)
     assert record == Record(record.offset, 1234.5, b"k", body, 500)
 
 
-async def test_a_record_of_five_megabytes_comes_through(make: Callable[[], Transport]) -> None:
+async def test_a_record_of_five_megabytes_comes_through(make: Callable[..., Transport]) -> None:
     store = Store()
     large = os.urandom(5 << 20)
     async with opened(make()) as transport, streaming(transport, store, limits=FetchLimits(size=1 << 20)):
@@ -148,17 +106,17 @@ async def test_a_record_of_five_megabytes_comes_through(make: Callable[[], Trans
         assert values(await store.until(3)) == [b"before", large, b"after"]
 
 
-async def test_reading_begins_where_the_store_says(make: Callable[[], Transport]) -> None:
-    store = Store({TARGET: 7})
+async def test_reading_begins_where_the_store_says(make: Callable[..., Transport], target: TopicPartition) -> None:
+    store = Store({target: 7})
     async with opened(make()) as transport:
         await send(transport, numbered(0, 10))
         async with streaming(transport, store) as service:
             assert values(await store.until(3)) == numbered(7, 10)
-            assert service.positions()[TARGET] == store.offsets[TARGET]
+            assert service.positions()[target] == store.offsets[target]
     assert len(store.records) == 3
 
 
-async def test_a_restart_goes_on_at_the_stored_offset(make: Callable[[], Transport]) -> None:
+async def test_a_restart_goes_on_at_the_stored_offset(make: Callable[..., Transport]) -> None:
     store = Store()
     for run in range(3):
         async with opened(make()) as transport, streaming(transport, store):
@@ -167,7 +125,7 @@ async def test_a_restart_goes_on_at_the_stored_offset(make: Callable[[], Transpo
     assert values(store.records) == numbered(0, 30)
 
 
-async def test_what_came_while_nobody_read_is_read_later(make: Callable[[], Transport]) -> None:
+async def test_what_came_while_nobody_read_is_read_later(make: Callable[..., Transport]) -> None:
     store = Store()
     async with opened(make()) as transport:
         async with streaming(transport, store):
@@ -178,7 +136,7 @@ async def test_what_came_while_nobody_read_is_read_later(make: Callable[[], Tran
             assert values(await store.until(2)) == [b"first", b"second"]
 
 
-async def test_an_idle_stream_is_woken_by_a_record(make: Callable[[], Transport]) -> None:
+async def test_an_idle_stream_is_woken_by_a_record(make: Callable[..., Transport]) -> None:
     store = Store()
     async with opened(make()) as transport, streaming(transport, store):
         for number in range(3):
@@ -187,22 +145,24 @@ async def test_an_idle_stream_is_woken_by_a_record(make: Callable[[], Transport]
     assert values(store.records) == numbered(0, 3)
 
 
-async def test_all_topics_are_read_each_in_its_order(make: Callable[[], Transport]) -> None:
+async def test_all_topics_are_read_each_in_its_order(make: Callable[..., Transport], topic: str) -> None:
     store = Store()
-    topics = ["a", "b", "c"]
-    async with opened(make()) as transport:
-        for topic in topics:
-            await send(transport, numbered(0, 50), topic=topic)
-        async with streaming(transport, store, topics=topics, limits=FetchLimits(records=10)):
+    topics = [f"{topic}.{one}" for one in "abc"]
+    async with opened(make(*topics)) as transport:
+        for one in topics:
+            await send(transport, numbered(0, 50), topic=one)
+        async with streaming(transport, store, limits=FetchLimits(records=10)):
             await store.until(150)
-    for topic in topics:
-        of_topic = [record for batch in store.batches if batch.topic == topic for record in batch.records]
+    for one in topics:
+        of_topic = [record for batch in store.batches if batch.topic == one for record in batch.records]
         assert values(of_topic) == numbered(0, 50)
     # none of them waits until another is done
     assert {batch.topic for batch in store.batches[:6]} == set(topics)
 
 
-async def test_an_error_in_the_pipeline_is_loud_and_the_batch_comes_again(make: Callable[[], Transport]) -> None:
+async def test_an_error_in_the_pipeline_is_loud_and_the_batch_comes_again(
+    make: Callable[..., Transport], topic: str, target: TopicPartition
+) -> None:
     store = Store()
 
     async def broken(batch: Batch) -> None:
@@ -212,12 +172,12 @@ async def test_an_error_in_the_pipeline_is_loud_and_the_batch_comes_again(make: 
 
     async with opened(make()) as transport:
         await send(transport, numbered(0, 10))
-        service = stream.build(transport, [TOPIC], store.load, broken, limits=FetchLimits(records=1))
+        service = stream.build(transport, [topic], store.load, broken, limits=FetchLimits(records=1))
         await service.start()
         with pytest.raises(RuntimeError, match="on fire"):
             await asyncio.wait_for(service.join(), PATIENCE)
         assert isinstance(service.failure, RuntimeError)
-        assert service.positions() == {TARGET: 5}
+        assert service.positions() == {target: 5}
         assert service.lag() == 5
         async with asyncio.timeout(5):
             await service.stop()
@@ -228,18 +188,18 @@ async def test_an_error_in_the_pipeline_is_loud_and_the_batch_comes_again(make: 
             assert values(await store.until(10)) == numbered(0, 10)
 
 
-async def test_a_store_that_cannot_be_asked_stops_the_start(make: Callable[[], Transport]) -> None:
+async def test_a_store_that_cannot_be_asked_stops_the_start(make: Callable[..., Transport], topic: str) -> None:
     async def unreachable() -> dict[TopicPartition, int]:
         raise ConnectionRefusedError("no store here")
 
     async with opened(make()) as transport:
-        service = stream.build(transport, [TOPIC], unreachable, Store().process)
+        service = stream.build(transport, [topic], unreachable, Store().process)
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(ConnectionRefusedError, match="no store here"):
                 await service.start()
 
 
-async def test_a_stop_lets_the_batch_in_work_finish(make: Callable[[], Transport]) -> None:
+async def test_a_stop_lets_the_batch_in_work_finish(make: Callable[..., Transport], topic: str) -> None:
     store = Store()
     begun, finish = asyncio.Event(), asyncio.Event()
 
@@ -250,7 +210,7 @@ async def test_a_stop_lets_the_batch_in_work_finish(make: Callable[[], Transport
 
     async with opened(make()) as transport:
         await send(transport, numbered(0, 10))
-        service = stream.build(transport, [TOPIC], store.load, slow, limits=FetchLimits(records=3))
+        service = stream.build(transport, [topic], store.load, slow, limits=FetchLimits(records=3))
         await service.start()
         await begun.wait()
         stopping = asyncio.create_task(service.stop(timeout=PATIENCE))
@@ -263,7 +223,7 @@ async def test_a_stop_lets_the_batch_in_work_finish(make: Callable[[], Transport
             assert values(await store.until(10)) == numbered(0, 10)
 
 
-async def test_a_stop_ends_in_time_though_the_pipeline_hangs(make: Callable[[], Transport]) -> None:
+async def test_a_stop_ends_in_time_though_the_pipeline_hangs(make: Callable[..., Transport], topic: str) -> None:
     store = Store()
     begun, give_up = asyncio.Event(), asyncio.Event()
 
@@ -277,7 +237,7 @@ async def test_a_stop_ends_in_time_though_the_pipeline_hangs(make: Callable[[], 
 
     async with opened(make()) as transport:
         await send(transport, numbered(0, 3))
-        service = stream.build(transport, [TOPIC], store.load, deaf)
+        service = stream.build(transport, [topic], store.load, deaf)
         await service.start()
         await begun.wait()
         async with asyncio.timeout(5):
@@ -286,7 +246,9 @@ async def test_a_stop_ends_in_time_though_the_pipeline_hangs(make: Callable[[], 
         give_up.set()
 
 
-async def test_positions_and_lag_tell_how_far_the_stream_is(make: Callable[[], Transport]) -> None:
+async def test_positions_and_lag_tell_how_far_the_stream_is(
+    make: Callable[..., Transport], topic: str, target: TopicPartition
+) -> None:
     store = Store()
     gate = asyncio.Event()
     now = 100.0
@@ -296,51 +258,60 @@ async def test_positions_and_lag_tell_how_far_the_stream_is(make: Callable[[], T
         await store.process(batch)
 
     async with opened(make()) as transport:
-        service = stream.build(transport, [TOPIC], store.load, gated, clock=lambda: now)
+        service = stream.build(transport, [topic], store.load, gated, clock=lambda: now)
         await service.start()
-        assert (service.positions(), service.lag(), service.seconds_since_progress(now)) == ({TARGET: 0}, 0, 0.0)
+        assert (service.positions(), service.lag(), service.seconds_since_progress(now)) == ({target: 0}, 0, 0.0)
         await send(transport, numbered(0, 4))
+        async with asyncio.timeout(PATIENCE):
+            while service.lag() < 4:  # noqa: ASYNC110 - an end is known as of the last look at the log
+                await asyncio.sleep(0.01)
         now = 160.0
-        assert (service.positions(), service.end_offsets(), service.lag()) == ({TARGET: 0}, {TARGET: 4}, 4)
+        assert (service.positions(), service.end_offsets(), service.lag()) == ({target: 0}, {target: 4}, 4)
         assert service.seconds_since_progress(now) >= 59.0
         gate.set()
         await store.until(4)
         async with asyncio.timeout(PATIENCE):
             while service.lag():  # noqa: ASYNC110 - it ends a few turns of the loop later
                 await asyncio.sleep(0)
-        assert service.positions() == {TARGET: 4}
+        assert service.positions() == {target: 4}
         assert service.seconds_since_progress(now + 1000.0) == 0.0
         await service.stop()
 
 
-async def test_retention_never_takes_what_was_not_processed(make: Callable[[], Transport]) -> None:
+async def test_retention_never_takes_what_was_not_processed(
+    make: Callable[..., Transport], target: TopicPartition
+) -> None:
     store = Store()
     async with opened(make()) as transport:
         await send(transport, numbered(0, 10))
-        assert await transport.trim({TARGET: 4}, now=0.0) == 4
+        removed = await transport.trim({target: 4}, now=0.0)
+        assert removed <= 4  # a transport may leave it to others
         async with streaming(transport, store):
-            assert values(await store.until(6)) == numbered(4, 10)
+            assert values(await store.until(10 - removed)) == numbered(removed, 10)
 
 
-async def test_a_second_daemon_on_the_same_data_is_refused(make: Callable[[], Transport]) -> None:
+async def test_a_second_daemon_on_the_same_data_is_refused(make: Callable[..., Transport], topic: str) -> None:
     async with opened(make()) as transport:
         with pytest.raises(DataFolderInUse, match=str(os.getpid())):
             await make().open()
-        assert await transport.append(TOPIC, b"undisturbed", 1, timestamp=0.0) == 0
+        assert await transport.append(topic, b"undisturbed", 1, timestamp=0.0) == 0
 
 
-async def test_a_log_behind_the_store_goes_on_at_the_store_s_offset(make: Callable[[], Transport]) -> None:
-    store = Store({TARGET: 1000})
+async def test_a_log_behind_the_store_is_read_from_where_it_goes_on(
+    make: Callable[..., Transport], target: TopicPartition
+) -> None:
+    store = Store({target: 1000})
     async with opened(make()) as transport, streaming(transport, store) as service:
         await send(transport, [b"new"])
         assert values(await store.until(1)) == [b"new"]
-        assert store.offsets[TARGET] == service.end_offsets()[TARGET] == 1001
+        assert store.offsets[target] == service.end_offsets()[target] == store.records[0].offset + 1
 
 
 async def test_what_is_sent_before_the_stream_runs_is_not_taken_for_what_the_store_has_seen(
-    make: Callable[[], Transport],
+    make: Callable[..., Transport],
+    target: TopicPartition,
 ) -> None:
-    store = Store({TARGET: 1000})
+    store = Store({target: 1000})
     async with opened(make()) as transport:
         await transport.continue_from(store.offsets)
         await send(transport, [b"early"])

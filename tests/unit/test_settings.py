@@ -226,6 +226,9 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     assert len(found) == 3
 
 
+KAFKA_LOGIN = {"DRIFTD_BROKER": "kafka://b:9092", "DRIFTD_KAFKA__USERNAME": "u", "DRIFTD_KAFKA__PASSWORD": "p"}
+
+
 @pytest.mark.parametrize(
     ("environ", "variable"),
     [
@@ -233,6 +236,11 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ({"DRIFTD_HTTP_HOST": "driftd.example"}, "DRIFTD_HTTP_HOST"),
         ({"DRIFTD_SLACK_BOT_TOKEN": "xoxb-1"}, "DRIFTD_SLACK_CHANNEL"),
         ({"DRIFTD_SLACK_APP_TOKEN": "xapp-1"}, "DRIFTD_SLACK_BOT_TOKEN"),
+        ({"DRIFTD_BROKER": "kafka://b:9092", "DRIFTD_KAFKA__USERNAME": "u"}, "DRIFTD_KAFKA__PASSWORD"),
+        ({"DRIFTD_BROKER": "kafka://b:9092", "DRIFTD_KAFKA__PASSWORD": "p"}, "DRIFTD_KAFKA__USERNAME"),
+        ({"DRIFTD_KAFKA__USERNAME": "u", "DRIFTD_KAFKA__PASSWORD": "p"}, "DRIFTD_BROKER"),
+        ({**KAFKA_LOGIN, "DRIFTD_KAFKA__MECHANISM": "PLAIN"}, "DRIFTD_BROKER"),
+        ({"DRIFTD_BROKER": "kafka://b:9092", "DRIFTD_KAFKA__CA": "ca.pem"}, "DRIFTD_BROKER"),
         ({"DRIFTD_RETRAIN__TRAINER": "command"}, "DRIFTD_RETRAIN__COMMAND"),
         ({"DRIFTD_DEPLOY__DEPLOYER": "webhook"}, "DRIFTD_DEPLOY__URL"),
         ({"DRIFTD_MODELS__LOANS__DEPLOY__DEPLOYER": "command"}, "DRIFTD_MODELS__LOANS__DEPLOY__COMMAND"),

@@ -27,6 +27,8 @@ def valid(variable: str) -> dict[str, str]:
         beside |= {"DRIFTD_ARCHIVE_ACCESS_KEY": "access", "DRIFTD_ARCHIVE_SECRET_KEY": "secret"}
     if variable == "DRIFTD_DATABASE_PASSWORD":
         beside["DRIFTD_DATABASE_URL"] = "postgresql://driftd@db:5432/driftd"
+    if variable == "DRIFTD_KAFKA__PASSWORD":
+        beside |= {"DRIFTD_BROKER": "kafka+ssl://broker:9093", "DRIFTD_KAFKA__USERNAME": "driftd"}
     return {**beside, variable: text}
 
 
@@ -40,6 +42,7 @@ def test_the_secrets_are_those() -> None:
         "DRIFTD_DEPLOY__TOKEN",
         "DRIFTD_DEPLOY__URL",
         "DRIFTD_INGEST_TOKEN",
+        "DRIFTD_KAFKA__PASSWORD",
         "DRIFTD_SLACK_APP_TOKEN",
         "DRIFTD_SLACK_BOT_TOKEN",
         "DRIFTD_SLACK_WEBHOOK_URL",
