@@ -12,6 +12,7 @@ from streams import PATIENCE, opened
 
 from daemon.events.keys import count_documents
 from daemon.monitoring.monitor import MonitorOptions
+from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
 from daemon.stream import build
 from daemon.transports.base import FetchLimits, TransportOptions
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 async def world_of(folder: Path, options: MonitorOptions | None = None) -> World:
-    world = World.made(folder, options=options or small())
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    world = World(folder, options=options or small(), url=sqlite_url(folder / "store.db"))
     await upgrade(world.url)
     return world
 

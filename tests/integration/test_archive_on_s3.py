@@ -25,6 +25,7 @@ from seeded_events import line, prediction
 from daemon.client import Client, NoAnswer, Refused, local_token
 from daemon.monitoring.monitor import MonitorOptions
 from daemon.stores import tables
+from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
 from retrain.registry import verify
 from retrain.storage import open_storage
@@ -138,7 +139,8 @@ def test_a_daemon_does_not_start_where_it_could_keep_nothing(
 @pytest.fixture
 async def world(tmp_path: Path, s3: S3Server) -> AsyncIterator[World]:
     storage = storage_at(s3.address(f"tests/{tmp_path.name}"))
-    world = World(tmp_path, options=MonitorOptions(reference_rows=10), storage=storage)
+    url = sqlite_url(tmp_path / "store.db")
+    world = World(tmp_path, options=MonitorOptions(reference_rows=10), storage=storage, url=url)
     await upgrade(world.url)
     yield world
     await world.close()

@@ -12,6 +12,7 @@ from s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from seeded_events import label, line, prediction
 
 from daemon.monitoring.monitor import MonitorOptions
+from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
 from retrain.storage import FolderStorage, open_storage
 from retrain.storage.address import ACCESS_KEY as ACCESS_KEY_VARIABLE
@@ -25,7 +26,8 @@ PANDAS, BUCKET = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DO
 
 async def fill(folder: Path, storage: Storage) -> None:
     """40 predictions of version 3, 20 of them with a label, of which 15 are right."""
-    world = World(folder, options=MonitorOptions(reference_rows=10), storage=storage, file_rows=1)
+    url = sqlite_url(folder / "store.db")
+    world = World(folder, options=MonitorOptions(reference_rows=10), storage=storage, file_rows=1, url=url)
     await upgrade(world.url)
     pipeline = await world.start()
     events = [prediction(number, Random(number), prediction=number % 2, version="3") for number in range(40)]
