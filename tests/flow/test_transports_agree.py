@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def world_of(folder: Path, options: MonitorOptions | None = None) -> World:
-    await asyncio.to_thread(folder.mkdir, parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     world = World(folder, options=options or small(), url=sqlite_url(folder / "store.db"))
     await upgrade(world.url)
     return world
