@@ -273,9 +273,9 @@ def main() -> None:
     }
     if long:
         streams |= {"errors .01": errors(0.01), "season of 500": season(500), "season of 1440": season(1_440)}
-        data = Path(os.environ.get("DRIFTD_TEST_DATA", "../shared/data"))
-        for name in ("credit_default", "covertype100k"):
-            for table in sorted((data / name).glob("*.csv.gz")):
+        data = os.environ.get("DRIFTD_TEST_DATA")
+        for name in ("credit_default", "covertype100k") if data else ():
+            for table in sorted((Path(data or "") / name).glob("*.csv.gz")):
                 streams[f"{name} features"] = shuffled(table)
         streams["500 features"] = normal(features=500)
     false_alarms(10 if long else 1, streams)
