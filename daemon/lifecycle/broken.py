@@ -28,6 +28,11 @@ class BrokenData:
         return cls(since, float(evidence.get("current", 1.0)))
 
 
+def rise(alarm: Mapping[str, Any]) -> float | None:
+    """By how much the error rate rose, by the evidence of an alarm; None where it is of something else."""
+    return float(alarm["effect"]) if alarm.get("effect_name") == ERROR_RATE else None
+
+
 def explains_since(broken: Iterable[BrokenData], alarm: Mapping[str, Any] | None) -> int | None:
     """The first row of broken data that may be why an alarm with this evidence was raised; None where nothing is.
 
@@ -39,6 +44,7 @@ def explains_since(broken: Iterable[BrokenData], alarm: Mapping[str, Any] | None
     if not found:
         return None
     most = max(one.share for one in found)
-    if alarm is not None and alarm.get("effect_name") == ERROR_RATE and float(alarm["effect"]) > SLACK * most:
+    rose = None if alarm is None else rise(alarm)
+    if rose is not None and rose > SLACK * most:
         return None
     return min(one.since for one in found)

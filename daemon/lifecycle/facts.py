@@ -7,10 +7,11 @@ from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.lifecycle import jobs, versions
-from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since
+from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since, rise
 from daemon.lifecycle.policy import ERRORS, Facts, Trigger
 from daemon.monitoring.monitor import LABELS_LATER
 from daemon.stores.tables import alarms, counters, models
+from daemon.stores.tables import jobs as jobs_table
 from detectors.base import Kind
 
 JOINED: Final = "joined"
@@ -32,11 +33,12 @@ async def gather(connection: AsyncConnection, model: str, asked: Asked, now: flo
     row = (await connection.execute(select(models).where(models.c.model == model))).mappings().first()
     broken, unseen = await _broken(connection, model)
     recent, last_finished = await jobs.spent(connection, model, now)
-    delivered = None
+    delivered = proven = None
     if asked.alarm is not None and row is not None and row["watching"]:
         champion = await versions.in_service(connection, model)
         if champion is not None:
             delivered = change_row(asked.alarm) - (champion.from_row or 0)
+            proven = await _proven(connection, champion.job)
     return Facts(
         trigger=asked.trigger,
         now=now,
@@ -48,6 +50,8 @@ async def gather(connection: AsyncConnection, model: str, asked: Asked, now: flo
         broken_since=explains_since(broken, None if asked.alarm is None else asked.alarm["evidence"]),
         broken_unseen=unseen,
         delivered=delivered,
+        rose=None if asked.alarm is None else rise(asked.alarm["evidence"]),
+        proven=proven,
         last_finished=last_finished,
         recent=recent,
         labels=asked.labels,
@@ -98,6 +102,13 @@ def labels_since_change(alarm: RowMapping) -> int:
     """
     evidence: dict[str, Any] = alarm["evidence"]
     return int(evidence.get("rows_since_change", 0)) if alarm["signal"] in ("error", "label") else 0
+
+
+async def _proven(connection: AsyncConnection, job: int | None) -> float | None:
+    """The lower bound of the gain in the error rate by which a version passed the gate, where it is known."""
+    result = (await connection.execute(select(jobs_table.c.result).where(jobs_table.c.id == job))).scalar()
+    gain = (result or {}).get("gain") or {}
+    return float(gain["low"]) if gain.get("loss") == "error" and gain.get("low") is not None else None
 
 
 async def _broken(connection: AsyncConnection, model: str) -> tuple[list[BrokenData], bool]:

@@ -120,6 +120,11 @@ class Facts:
     """And nobody has acknowledged one of these alarms."""
     delivered: int | None = None
     """Rows that a version on probation served before the change; None: none is on probation."""
+    rose: float | None = None
+    """By how much the error rate of the alarm rose; None: it is no rate."""
+    proven: float | None = None
+    """By how much the version on probation surely erred less often than the one before it, on the same rows; None: that
+    is not known."""
     last_finished: float | None = None
     """When the last retrain ended."""
     recent: tuple[float, ...] = ()
@@ -149,7 +154,7 @@ _DUE: Final = {
 def decide(facts: Facts, rules: Rules) -> Decision:
     """Decide what follows from ``facts`` under ``rules``."""
     if facts.trigger is Trigger.ALARM:
-        disappoints = facts.kind in ERRORS and facts.delivered is not None and facts.delivered < rules.minimum_labels
+        disappoints = _disappoints(facts, rules)
         only_told = _only_told(facts, rules, disappoints=disappoints)
         if only_told is not None:
             return only_told
@@ -173,6 +178,16 @@ def can_be_judged(served: int, labels: int, rules: Rules) -> bool:
 def refits_due(used: int, labels: int, refits: int) -> int:
     """How many refits ``labels`` since a change are enough for, the first training having used ``used`` of them."""
     return min(refits, (labels // max(used, 1)).bit_length() - 1) if labels > used else 0
+
+
+def _disappoints(facts: Facts, rules: Rules) -> bool:
+    """Whether a version on probation never gave what was promised, and the one before may well be better.
+
+    What errs a little more than was promised, and much less than the one before did, is not taken back.
+    """
+    if facts.kind not in ERRORS or facts.delivered is None or facts.delivered >= rules.minimum_labels:
+        return False
+    return facts.rose is None or facts.proven is None or facts.rose >= facts.proven
 
 
 def _only_told(facts: Facts, rules: Rules, *, disappoints: bool) -> Decision | None:

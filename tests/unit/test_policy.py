@@ -55,6 +55,11 @@ rules = st.builds(
         # a change of the world during probation is no fault of the new version
         ({"delivered": 4_000}, Action.RETRAIN, Reason.ERROR_ROSE),
         ({"delivered": 40}, Action.ROLLBACK, Reason.NEW_VERSION_DISAPPOINTS),
+        # by less than it was proven to be better than the one before: that one would be worse still
+        ({"delivered": 40, "rose": 0.05, "proven": 0.21}, Action.RETRAIN, Reason.ERROR_ROSE),
+        ({"delivered": 40, "rose": 0.21, "proven": 0.21}, Action.ROLLBACK, Reason.NEW_VERSION_DISAPPOINTS),
+        ({"delivered": 40, "rose": None, "proven": 0.21}, Action.ROLLBACK, Reason.NEW_VERSION_DISAPPOINTS),
+        ({"delivered": 40, "rose": 0.05, "proven": None}, Action.ROLLBACK, Reason.NEW_VERSION_DISAPPOINTS),
         ({"delivered": 40, "deploying": True}, Action.WAIT, Reason.ALREADY_RUNNING),
         ({"delivered": 40, "held": True}, Action.WAIT, Reason.HELD),
         ({"delivered": 40, "broken_since": 20_000}, Action.ALERT_ONLY, Reason.DATA_BROKEN),
