@@ -42,13 +42,24 @@ class Desk:
         return None if answer is None else answer.decision
 
     async def alarm(
-        self, kind: str = "concept", *, change_row: int = 500, row: int = 550, since: int = 50, later: int = 0
+        self,
+        kind: str = "concept",
+        *,
+        change_row: int = 500,
+        row: int = 550,
+        since: int = 50,
+        later: int = 0,
+        rose: float | None = None,
     ) -> int:
-        """An alarm is raised, whose detector has counted ``since`` labels since the change; ``later`` came after it."""
+        """An alarm is raised, whose detector has counted ``since`` labels since the change; ``later`` came after it.
+
+        The error rate ``rose`` by so much, if it is one.
+        """
         values = {"model": "loans", "kind": kind, "signal": "error" if kind == "concept" else "feature:age"}
         values |= {"detector": "e_detector", "severity": "critical", "row": row, "ts": 0.0, "change_row": change_row}
         values |= {
-            "evidence": {"rows_since_change": since, "labels_later": later},
+            "evidence": {"rows_since_change": since, "labels_later": later}
+            | ({} if rose is None else {"effect_name": "error_rate", "effect": rose}),
             "ranking": [],
             "state": "open",
             "raised": NOW,
@@ -286,12 +297,29 @@ async def test_trainings_by_hand_learn_from_what_came_after_the_last_change(desk
     assert answer.job.since_row == 500
 
 
-async def promote(desk: Desk, version: str = "2") -> None:
-    """A version made here has gone into service at row 600, and is on probation."""
+async def promote(desk: Desk, version: str = "2", gain: float | None = None) -> None:
+    """A version made here has gone into service at row 600, and is on probation; it passed the gate by this gain."""
     judged: dict[str, Any] = {"reason": VersionReason.PASSED, "path": f"/{version}", "model_hash": "h", "job": 1}
     async with desk.loop.store.begin() as connection:
+        if gain is not None:
+            result = {"gain": {"loss": "error", "estimate": gain + 0.1, "low": gain}}
+            done = insert(tables.jobs).values(
+                model="loans", state="succeeded", trigger="alarm", created=0.0, result=result
+            )
+            judged["job"] = (await connection.execute(done)).inserted_primary_key[0]
         await versions.add(connection, "loans", version, NOW, state=VersionState.DEPLOYING, metrics={}, **judged)
         await versions.deployed(connection, "loans", version, NOW)
+
+
+@pytest.mark.parametrize(("rose", "taken_back"), [(0.05, False), (0.3, True)])
+async def test_a_new_version_is_taken_back_only_where_the_one_before_may_be_better(
+    desk: Desk, *, rose: float, taken_back: bool
+) -> None:
+    await promote(desk, "2")
+    await promote(desk, "3", gain=0.2)
+    await desk.alarm(change_row=610, row=900, rose=rose)
+    assert (await desk.loop.version("2")).rolls_back == taken_back
+    assert ([one for one, _ in await desk.decided()] == ["rollback"]) == taken_back
 
 
 async def test_a_new_version_that_never_kept_its_promise_is_taken_back(desk: Desk) -> None:
