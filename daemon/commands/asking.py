@@ -133,7 +133,7 @@ def _describe(one: dict[str, Any]) -> None:
 
 def _performance(value: dict[str, Any] | None) -> str:
     if not value:
-        return "no labels yet"
+        return "not measured yet"
     reference = "" if value.get("reference") is None else f", reference {value['reference']:.3f}"
     return f"{value['metric']} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{reference}"
 
