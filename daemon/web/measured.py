@@ -83,7 +83,10 @@ async def references(connection: AsyncConnection, model: str) -> dict[str, Refer
     found: dict[str, Reference] = {}
     for (data,) in rows:
         try:
-            reference = Reference.from_dict(msgspec.msgpack.decode(data))
+            kept = msgspec.msgpack.decode(data)
+            if kept is None:
+                continue  # still to be learned
+            reference = Reference.from_dict(kept)
         except (ValueError, LookupError, msgspec.DecodeError):
             continue  # of another release: the pipeline learns it again
         found.update(dict.fromkeys(reference.signals, reference))

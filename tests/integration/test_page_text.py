@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from page_server import ODD_PATH, serving
+from pipelines import batch, keep
+from seeded_events import traffic
 from seeded_store import NOW
 from sqlalchemy import delete, insert, update
 
 from daemon.events import event
+from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.pipeline import Pipeline
 from daemon.stores import tables
 from daemon.web.words import STATES
 
@@ -55,6 +59,28 @@ class TestText:
             example = re.search(r"-d &#39;(.*?)&#39;", page) or re.search(r"-d '(.*?)'", page)
             assert example is not None
             assert event.check(example[1].replace("&#34;", '"').encode()).accepted == 1
+
+    async def test_a_model_that_still_learns_has_a_page(self, tmp_path: Path) -> None:
+        async with serving(tmp_path, seeded=False) as (server, store):
+            pipeline = Pipeline(
+                store,
+                None,
+                lambda model: Monitor(model, MonitorOptions(), lambda _: []),
+                keep,
+                clock=lambda: NOW,
+                checkpoint_seconds=1.0,
+                most_models=1,
+            )
+            await pipeline.load()
+            await pipeline.process(batch(*traffic(30)))
+            await pipeline.flush()
+            for path, said in (
+                ("/", "It shows once the reference is learned."),
+                ("/models/loans", "Performance shows once the reference is learned."),
+            ):
+                status, page = await fetch(server, path)
+                assert status == 200
+                assert said in page
 
     async def test_every_state_has_its_words_and_its_page(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (server, store):
