@@ -1,7 +1,6 @@
 """Every version of every model: a folder with its files and a manifest that tells whether they are still the same."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+
+from retrain.syncing import sync
 
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "MODEL_CARD.md"
@@ -134,9 +135,9 @@ class Registry:
         try:
             yield staged
             staged.chmod(0o755)
-            _sync(staged)
+            _sync_all(staged)
             staged.rename(target)
-            _sync_folder(target.parent)
+            sync(target.parent)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
@@ -234,19 +235,6 @@ def hash_of(entries: dict[str, FileEntry]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _sync(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        else:
-            _sync_folder(file)
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sync_all(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        sync(path)

@@ -1,6 +1,5 @@
 """A folder that always holds the version in service: ``DIRECTORY/MODEL/current``."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 from retrain.base import Deployed, DeployError, DeployReason
 from retrain.deployers.settings import DeployerSettings
 from retrain.registry import MANIFEST_FILE, safe_name
+from retrain.syncing import sync
 
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
@@ -71,7 +71,7 @@ class SymlinkDeployer:
                 _point(folder / PREVIOUS, served)
             if target is None:
                 current.unlink()
-                _sync(folder)
+                sync(folder)
             else:
                 _point(current, target)
         except OSError as error:
@@ -99,12 +99,4 @@ def _point(link: Path, target: Path) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
-    _sync(link.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(link.parent)

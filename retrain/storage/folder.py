@@ -1,6 +1,5 @@
 """A folder: the data folder itself, or one that every node has mounted at the same path."""
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from retrain.storage.base import StorageRefused, StoredFile
+from retrain.syncing import sync
 
 UNFINISHED: Final = ".part"
 
@@ -87,17 +87,9 @@ def whole(target: Path) -> Iterator[Path]:
     temporary = target.with_name(target.name + UNFINISHED)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.rename(target)
     except BaseException:
         temporary.unlink(missing_ok=True)  # on a full disk it would stand in the way of the next try
         raise
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target.parent)

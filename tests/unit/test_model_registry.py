@@ -135,7 +135,7 @@ def test_a_publication_cut_short_leaves_no_version(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_sync", killed)
+        patched.setattr(module, "_sync_all", killed)
         patched.setattr(module.shutil, "rmtree", killed)  # nobody tidies up after a kill
         with pytest.raises(Killed):
             publish(registry, files)
