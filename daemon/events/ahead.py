@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from daemon.events.arrow_events import ArrowDecoder
     from daemon.monitoring.monitor import Monitor
 
-LARGE_BATCH: Final = 1 << 18
-"""Bytes of events for which it is worth the while."""
+WORTH_THREADS_BYTES: Final = 1 << 18
+"""A smaller batch is decoded sooner the usual way than handed over."""
 LONGEST_PAUSE: Final = 1_024
 """Parts of batches that are decoded the usual way, at most, after a batch could only be decoded so."""
 THREADS: Final = 2
-"""One keeps up with about half of what one that joins, counts and judges can take."""
-
+"""One alone decodes fewer events a second than the pipeline takes in."""
 MOST_BEGUN: Final = 4
 """Batches that are foreseen and have not come, at most: more than are read ahead of the pipeline."""
 
@@ -65,7 +64,7 @@ class Ahead:
     def begin(self, batch: Batch) -> None:
         """Begin to decode a batch that is to come, if it is large and there is something to go by."""
         decoder = self._decoder
-        if decoder is None or sum(len(record.value) for record in batch.records) < LARGE_BATCH:
+        if decoder is None or sum(len(record.value) for record in batch.records) < WORTH_THREADS_BYTES:
             return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, "decode")

@@ -79,7 +79,7 @@ def test_what_is_decoded_ahead_is_what_would_have_been_decoded(
     log = ordinary(seed, count)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         whole = asyncio.run(run(Path(folder) / "whole", sqlite_databases, log, sizes, []))
-        patch.setattr(decoding_ahead, "LARGE_BATCH", 0)
+        patch.setattr(decoding_ahead, "WORTH_THREADS_BYTES", 0)
         ahead = asyncio.run(run(Path(folder) / "ahead", sqlite_databases, log, sizes, [], foreseen))
     for part, outcome in whole.items():
         assert ahead[part] == outcome, part
@@ -88,7 +88,7 @@ def test_what_is_decoded_ahead_is_what_would_have_been_decoded(
 async def test_large_batches_of_ordinary_events_are_decoded_ahead(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding_ahead, "LARGE_BATCH", 10_000)
+    monkeypatch.setattr(decoding_ahead, "WORTH_THREADS_BYTES", 10_000)
     found: list[bool] = []
     decoded = Ahead.decoded
 
@@ -113,7 +113,7 @@ async def test_large_batches_of_ordinary_events_are_decoded_ahead(
 async def test_what_was_decoded_in_another_light_is_decoded_again(
     tmp_path: Path, sqlite_databases: Sqlite, monkeypatch: pytest.MonkeyPatch, *, reference_stays: bool
 ) -> None:
-    monkeypatch.setattr(decoding_ahead, "LARGE_BATCH", 0)
+    monkeypatch.setattr(decoding_ahead, "WORTH_THREADS_BYTES", 0)
     outcomes = []
     for foresee in (True, False):
         world = World.made(tmp_path / str(foresee), sqlite_databases, options=small())
