@@ -27,6 +27,11 @@ partitions = Table(
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
     Column("mark", Name, nullable=False),  # of the checkpoint that moved it last
+    # where several workers share the work
+    Column("worker", Name),  # who reads it
+    Column("seen", Float),  # when that worker last said so
+    Column("watermark", Float),  # no event that is still to come counts as having arrived before
+    Column("behind", BigInteger),  # records that were not read yet
 )
 
 models = Table(
@@ -165,6 +170,54 @@ decisions = Table(
     Column("reason", Name, nullable=False),
     Column("detail", Json, nullable=False),
     Index("decisions_model", "model", "id"),
+)
+
+# --- several workers: who there is, who does what, and what one has ready for another
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker", Name, primary_key=True),
+    Column("host", Name, nullable=False),
+    Column("roles", Json, nullable=False),  # ingest, detect, web, train
+    Column("release", Name, nullable=False),  # the version of driftd
+    Column("url", Name),  # of its page, where it has one
+    Column("started", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Name, primary_key=True),  # of what one worker does at a time: "model:" and a model
+    Column("worker", Name, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("mark", Name, nullable=False, server_default=""),  # of the checkpoint that relied on it last
+)
+
+parcels = Table(
+    "parcels",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("model", Name, nullable=False),
+    Column("topic", Name, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("first", Float, nullable=False),  # when the first of its events arrived, and the last
+    Column("last", Float, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("taken", Integer, nullable=False, server_default="0"),  # events that its model's owner has judged
+    Column("data", LargeBinary, nullable=False),
+    Index("parcels_model_id", "model", "id"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("model", Name, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # what the model's owner is to go by from now on
+    Column("created", Float, nullable=False),
+    Index("changes_model_id", "model", "id"),
 )
 
 # --- retrains and versions

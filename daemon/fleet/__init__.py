@@ -1,0 +1,1 @@
+"""Several workers on one store: who there is, and who does what."""
