@@ -1,15 +1,15 @@
 """State and offsets, written together or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Final
 
 import msgspec
+import structlog
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.events.event import Rejected
 from daemon.lifecycle.promotion import VersionState
 from daemon.monitoring import charts
 from daemon.monitoring.monitor import Findings, Monitor
@@ -19,6 +19,8 @@ from daemon.stores.upsert import add_up, insert_new, upsert
 from daemon.transports.base import TopicPartition
 from detectors.columns import Stream
 from detectors.reference import Reference
+
+log = structlog.get_logger(__name__)
 
 STATE_VERSION: Final = 1
 
@@ -84,21 +86,6 @@ class Snapshot:
     def models(self) -> set[str]:
         """All whose rows it changes."""
         return {one.model for one in self.monitors} | self.rejected.keys()
-
-
-def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: float) -> dict[str, Any]:
-    """A row of the table ``dead_letters``."""
-    return {
-        "topic": target.topic,
-        "partition": target.partition,
-        "offset": offset,
-        "line": rejected.line,
-        "model": rejected.model,
-        "reason": rejected.reason.value,
-        "detail": rejected.detail,
-        "body": rejected.body,
-        "at": at,
-    }
 
 
 def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot:
@@ -244,12 +231,14 @@ async def load_offsets(connection: AsyncConnection) -> dict[TopicPartition, int]
 
 
 async def load_monitors(
-    connection: AsyncConnection, make_monitor: Callable[[str], Monitor]
+    connection: AsyncConnection, make_monitor: Callable[[str], Monitor], only: Collection[str] | None = None
 ) -> list[tuple[Monitor, Stored]]:
-    """Every model's monitor at its last checkpoint, each with what the store has of it."""
-    rows = (await connection.execute(select(tables.models))).mappings().all()
-    of = tables.versions.c
+    """The monitor of every model at its last checkpoint, or of ``only`` some, each with what the store has of it."""
+    models, of = select(tables.models), tables.versions.c
     ours = select(of.model, of.version).where(of.state != VersionState.SEEN)
+    if only is not None:
+        models, ours = models.where(tables.models.c.model.in_(only)), ours.where(of.model.in_(only))
+    rows = (await connection.execute(models)).mappings().all()
     versions = (await connection.execute(ours)).all()
     loaded = []
     for row in rows:
@@ -258,6 +247,13 @@ async def load_monitors(
         monitor.know_versions([version for model, version in versions if model == monitor.model])
         loaded.append((monitor, stored))
     return loaded
+
+
+def warn_of_fresh_starts(monitors: Iterable[Monitor]) -> None:
+    """Say which detectors did not know what to do with what was stored of them."""
+    for monitor in monitors:
+        if monitor.findings.afresh:
+            log.warning("detectors start afresh", model=monitor.model, detectors=monitor.findings.afresh)
 
 
 async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowMapping) -> Stored:

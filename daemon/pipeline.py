@@ -1,4 +1,4 @@
-"""The way of an event, on one page.
+"""The way of an event, on one page, where one process does it all.
 
     batch -> decode -> monitor (number, join, count, judge) -> findings -> checkpoint -> alarms, decisions, alerts
                  |  Rejected                                       |
@@ -7,27 +7,26 @@
 Everything between two checkpoints lives in memory; a checkpoint writes it, with the offsets that it came from, in one
 transaction, while the next batches are being taken in. After a crash the next start goes on from the stored offsets
 with the stored state, and comes to the same outcome as an unbroken run.
+
+Where several processes share the work, ``fleet.ingest`` is the part before the monitor and ``fleet.owners`` the rest.
 """
 
 import asyncio
-import gc
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import structlog
+from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import checkpoint
 from daemon.archive import Archive
-from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot, Stored
+from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot
 from daemon.checkpoint_writer import CheckpointWriter
-from daemon.events.ahead import Ahead
-from daemon.events.event import EventDecoder, EventLimits, Rejected
-from daemon.events.intake import Intake, chunks
+from daemon.events.event import EventLimits
+from daemon.events.reading import BatchReader, Taken
 from daemon.events.rows import Rows
+from daemon.models import Models
 from daemon.monitoring.monitor import Monitor
 from daemon.stores.engine import Store
 from daemon.transports.base import Batch, TopicPartition
@@ -52,24 +51,17 @@ class Respond(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Taken:
-    """How many events a batch held, and what was put aside; ``Rejected.value`` is the place of the record."""
-
-    events: int
-    rejected: list[Rejected]
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """A batch makes hundreds of thousands of objects, and no cycles: a look for garbage among them finds nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
+async def aside(work: Callable[[], object], batch: Batch) -> None:
+    """Do work on a batch, in a thread if it is a large one, so that the event loop goes on meanwhile."""
+    if sum(len(record.value) for record in batch.records) < LARGE_BATCH:
+        work()
+        return
+    task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})  # nobody else may change what it changes before that
+        raise
 
 
 class Pipeline:
@@ -94,26 +86,26 @@ class Pipeline:
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._store = store
-        self._make_monitor = make_monitor
         self._clock = clock
         self._checkpoint_seconds = checkpoint_seconds
-        self._most_models = most_models
         self._committed = committed
         self._sleep = sleep
-        self._decoder = EventDecoder(limits or EventLimits())
         self._writer = CheckpointWriter(store, archive, respond, clock, sleep)
         self._lock = asyncio.Lock()
-        self.monitors: dict[str, Monitor] = {}
-        self._in_store: dict[str, Stored] = {}
+        self._models = Models(make_monitor)
+        self.monitors = self._models.monitors
+        self._reader = BatchReader(
+            limits or EventLimits(),
+            most_models,
+            lambda: self.monitors,
+            make_monitor,
+            self._models.know,
+            self._take,
+        )
         self._offsets: dict[TopicPartition, int] = {}  # as the store has them
         self._positions: dict[TopicPartition, int] = {}  # as memory has them
         self._lost: set[TopicPartition] = set()
-        self._dirty: set[str] = set()
-        self._dead: list[dict[str, object]] = []
-        self._rejected: Counter[str] = Counter()
         self._held = 0
-        self._ahead = Ahead(limits or EventLimits())
-        self._alone = ""  # the model of which all the last events were
         self._last_checkpoint = 0.0
 
     # --- where it stands
@@ -123,14 +115,12 @@ class Pipeline:
         async with self._store.read() as connection:
             self._offsets = await checkpoint.load_offsets(connection)
             self._positions = dict(self._offsets)
-            loaded = await checkpoint.load_monitors(connection, self._make_monitor)
-        self.monitors = {monitor.model: monitor for monitor, _ in loaded}
-        self._in_store = {monitor.model: stored for monitor, stored in loaded}
-        for monitor in self.monitors.values():
-            if monitor.findings.afresh:
-                log.warning("detectors start afresh", model=monitor.model, detectors=monitor.findings.afresh)
-        self._dirty.clear()
-        self._dead, self._rejected, self._held = [], Counter(), 0
+            loaded = await checkpoint.load_monitors(connection, self._models.make)
+        self._models.drop(list(self.monitors))
+        self._models.put(loaded)
+        checkpoint.warn_of_fresh_starts(self.monitors.values())
+        self._reader.empty()
+        self._held = 0
 
     async def offsets(self) -> Mapping[TopicPartition, int]:
         """The next offset of each partition, as stored: where the stream is to begin, or to begin again."""
@@ -152,27 +142,15 @@ class Pipeline:
 
     def foresee(self, batch: Batch) -> None:
         """Hear of a batch that is to come, and begin to decode it while the ones before it are worked on."""
-        self._ahead.begin(batch)
+        self._reader.foresee(batch)
 
     async def process(self, batch: Batch) -> None:
         """Take in a batch, and begin a checkpoint where one is due. Raises Fenced where another worker took over."""
         async with self._lock:
             if batch.target in self._lost:
                 raise Fenced(f"{batch.target.topic}/{batch.target.partition} is another worker's: begin again")
-            await self._take_aside(batch)
+            await aside(lambda: self.take_batch(batch), batch)
             await self._begin_if_due()
-
-    async def _take_aside(self, batch: Batch) -> None:
-        """Take a large batch in a thread, so that the event loop goes on meanwhile."""
-        if sum(len(record.value) for record in batch.records) < LARGE_BATCH:
-            self.take_batch(batch)
-            return
-        work = asyncio.ensure_future(asyncio.to_thread(self.take_batch, batch))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait({work})  # nobody else may change the monitors before that
-            raise
 
     async def flush(self) -> None:
         """Write a checkpoint if there is anything to write, and wait for it. Raises Fenced."""
@@ -183,8 +161,7 @@ class Pipeline:
     async def change(self, model: str, change: Callable[[Monitor], None]) -> None:
         """Change a model's monitor between two batches (another version, another reference), and store that."""
         async with self._lock:
-            change(self._monitor(model))
-            self._dirty.add(model)
+            self._models.change(model, change)
             await self._begin_checkpoint()
             await self._end_checkpoint()
 
@@ -201,71 +178,17 @@ class Pipeline:
     def take_batch(self, batch: Batch) -> Taken:
         """Take in what is new of a batch, without a checkpoint."""
         batch = batch.since(self._positions.get(batch.target, 0))
-        taken = Taken(0, [])
-        with no_collection():
-            decoded = self._ahead.decoded(self.monitors.get(self._alone), batch)
-            if decoded is not None:
-                rows, taken.events = decoded
-                self.take(self._alone, rows, batch.records[-1].timestamp)
-            else:
-                for first, part in chunks(batch):
-                    taken.events += self._take_part(part, first, taken.rejected)
+        taken = self._reader.read(batch)
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
-        if taken.rejected:
-            one = taken.rejected[0]
-            log.warning(
-                "events put aside",
-                count=len(taken.rejected),
-                reason=one.reason.value,
-                detail=one.detail,
-                offset=batch.records[one.value].offset,
-            )
         return taken
 
-    def _take_part(self, batch: Batch, first: int, rejected: list[Rejected]) -> int:
-        alone = self.monitors.get(self._alone)
-        intake = Intake.of(batch, self._decoder, None if alone is None else alone.decoder.known(alone.model))
-        met: dict[str, tuple[int, int]] = dict.fromkeys(self.monitors, (-1, -1))
-        if len(intake.by_model) != 1:
-            self._alone = ""
-            self._ahead.forget()
-        for model in intake.by_model:
-            if model not in self.monitors and len(self.monitors) >= self._most_models:
-                intake.refuse(model, self._most_models)
-                continue
-            monitor = self.monitors.get(model) or self._make_monitor(model)
-            for rows in intake.rows(model, monitor):
-                self._know(monitor)  # not before there is a row of it
-                self.take(model, rows, intake.arrival)
-                met.setdefault(model, intake.place(model))
-                if len(intake.by_model) == 1:
-                    self._alone = model
-                    self._ahead.learn(monitor, rows, numeric_times=intake.decoded.numeric_times)
-        for one in intake.rejected:
-            known = one.model is not None and one.model in met and met[one.model] < (one.value, one.line)
-            self._put_aside(one, batch, one.model if known and one.model else "")
-            rejected.append(replace(one, value=first + one.value))
-        return len(intake)
+    def _take(self, model: str, rows: Rows, arrivals: NDArray[Any]) -> None:
+        self._models.take(model, rows, float(arrivals[-1]))
 
     def take(self, model: str, rows: Rows, arrival: float) -> None:
         """Take in rows of one model that are decoded already: where history is replayed, this is the way in."""
-        self._monitor(model).take(rows, arrival)
-        self._dirty.add(model)
-
-    def _monitor(self, model: str) -> Monitor:
-        if model not in self.monitors:
-            self._know(self._make_monitor(model))
-        return self.monitors[model]
-
-    def _know(self, monitor: Monitor) -> None:
-        self.monitors.setdefault(monitor.model, monitor)
-        self._in_store.setdefault(monitor.model, Stored())
-
-    def _put_aside(self, one: Rejected, batch: Batch, model: str) -> None:
-        record = batch.records[one.value]
-        self._dead.append(checkpoint.dead_letter(one, batch.target, record.offset, record.timestamp))
-        self._rejected[model] += 1
+        self._models.take(model, rows, arrival)
 
     # --- the checkpoint
 
@@ -284,14 +207,12 @@ class Pipeline:
             for target, after in self._positions.items()
             if self._offsets.get(target, 0) != after
         }
-        if not (moved or self._dirty):
+        if not (moved or self._models.changed):
             return
-        monitors = [
-            checkpoint.snapshot_of(self.monitors[model], self._in_store[model], self._last_checkpoint)
-            for model in sorted(self._dirty)
-        ]
-        self._writer.begin(Snapshot(moved, self._dead, monitors, dict(self._rejected)), self._stored)
-        self._dead, self._rejected, self._dirty, self._held = [], Counter(), set(), 0
+        monitors = self._models.snapshots(self._last_checkpoint)
+        dead, rejected = self._reader.empty()
+        self._writer.begin(Snapshot(moved, dead, monitors, rejected), self._stored)
+        self._held = 0
 
     async def _stored(self, snapshot: Snapshot) -> None:
         self._offsets.update({target: after for target, (_, after) in snapshot.offsets.items()})

@@ -10,7 +10,7 @@ from daemon.transports.base import Batch
 
 if TYPE_CHECKING:
     from daemon.events.arrow_events import ArrowDecoder
-    from daemon.monitoring.monitor import Monitor
+    from daemon.events.reading import Decoding
 
 WORTH_THREADS_BYTES: Final = 1 << 18
 """A smaller batch is decoded sooner the usual way than handed over."""
@@ -42,20 +42,20 @@ class Ahead:
         self._begun: list[tuple[Batch, ArrowDecoder, Future[Decoded | None]]] = []
         self._lock = Lock()  # batches are foreseen in one thread and worked on in another
 
-    def learn(self, monitor: "Monitor", rows: Rows, *, numeric_times: bool) -> None:
+    def learn(self, decoding: "Decoding", rows: Rows, *, numeric_times: bool) -> None:
         """See how the events of a model are written, from rows that were decoded the usual way."""
         if self._paused > 0:
             self._paused -= 1
             return
-        if not _is_settled(monitor):
+        if not _is_settled(decoding):
             return
         from daemon.events.arrow_events import ArrowDecoder, habits_of
 
         habits = habits_of(rows, numeric_times=numeric_times)
-        schema = dict(monitor.decoder.schema)
-        if habits is not None and self._made_for != (monitor.model, schema, habits):
-            self._decoder = ArrowDecoder(monitor.model, schema, habits, self._limits)
-            self._made_for = (monitor.model, schema, habits)
+        schema = dict(decoding.decoder.schema)
+        if habits is not None and self._made_for != (decoding.model, schema, habits):
+            self._decoder = ArrowDecoder(decoding.model, schema, habits, self._limits)
+            self._made_for = (decoding.model, schema, habits)
 
     def forget(self) -> None:
         """Events of other models have come, or such as are out of the ordinary."""
@@ -72,7 +72,7 @@ class Ahead:
         with self._lock:
             self._begun = [*self._begun, begun][-MOST_BEGUN:]
 
-    def decoded(self, monitor: "Monitor | None", batch: Batch) -> Decoded | None:
+    def decoded(self, decoding: "Decoding | None", batch: Batch) -> Decoded | None:
         """What was decoded of a batch whose turn it is; None where that has to be done the usual way."""
         with self._lock:
             found = next((one for one in self._begun if one[0] is batch), None)
@@ -80,17 +80,17 @@ class Ahead:
         if found is None:
             return None
         _, decoder, future = found
-        if not self._is_usable(decoder, monitor):
+        if not self._is_usable(decoder, decoding):
             future.cancel()
             return None
         decoded = future.result()
         self._hear(decoded)
         return decoded
 
-    def _is_usable(self, decoder: "ArrowDecoder", monitor: "Monitor | None") -> bool:
-        if monitor is None or decoder is not self._decoder:
+    def _is_usable(self, decoder: "ArrowDecoder", decoding: "Decoding | None") -> bool:
+        if decoding is None or decoder is not self._decoder:
             return False
-        if not _is_settled(monitor) or self._made_for[:2] != (monitor.model, monitor.decoder.schema):
+        if not _is_settled(decoding) or self._made_for[:2] != (decoding.model, decoding.decoder.schema):
             self.forget()
             return False
         return True
@@ -104,5 +104,5 @@ class Ahead:
             self.forget()
 
 
-def _is_settled(monitor: "Monitor") -> bool:
-    return monitor.decoder.settled and monitor.until_learned() is None
+def _is_settled(decoding: "Decoding") -> bool:
+    return decoding.decoder.settled and decoding.until_learned() is None

@@ -1,13 +1,15 @@
 """Events that were put aside: sent through again on request, and kept within limits."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func, select, update
 
+from daemon.events.event import Rejected
 from daemon.stores.engine import Store
 from daemon.stores.retention import delete_in_parts
 from daemon.stores.tables import dead_letters
+from daemon.transports.base import TopicPartition
 
 DAY_SECONDS: Final = 86_400.0
 AT_ONCE: Final = 500
@@ -17,6 +19,21 @@ Append = Callable[[bytes, int], Awaitable[object]]
 """Adds a value of so many events to the log, and returns when it is durable."""
 
 _letters: Final = dead_letters.c
+
+
+def dead_letter(rejected: Rejected, target: TopicPartition, offset: int, at: float) -> dict[str, Any]:
+    """A row of the table."""
+    return {
+        "topic": target.topic,
+        "partition": target.partition,
+        "offset": offset,
+        "line": rejected.line,
+        "model": rejected.model,
+        "reason": rejected.reason.value,
+        "detail": rejected.detail,
+        "body": rejected.body,
+        "at": at,
+    }
 
 
 async def resend(store: Store, append: Append, letters: Sequence[int] | None, now: float) -> int:

@@ -3,9 +3,10 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.events.columns import BadFeatures, Known
 from daemon.events.documents import documents_of
@@ -13,8 +14,10 @@ from daemon.events.event import Decoded, EventDecoder, Rejected
 from daemon.events.event_fields import EventFields
 from daemon.events.event_rules import Problem, RejectReason
 from daemon.events.rows import Rows, rows_of
-from daemon.monitoring.monitor import Monitor
 from daemon.transports.base import Batch
+
+if TYPE_CHECKING:
+    from daemon.events.reading import Decoding
 
 AT_ONCE: Final = 1 << 20
 """Bytes of events that are decoded together: what comes of them should stay in a processor's cache."""
@@ -38,6 +41,8 @@ class Intake:
     decoded: Decoded
     rejected: list[Rejected]
     by_model: dict[str, EventFields]
+    arrivals: NDArray[np.float64]
+    """When each event arrived: the times of their records."""
     _documents: dict[int, list[bytes]] = field(default_factory=dict)
 
     @classmethod
@@ -51,27 +56,22 @@ class Intake:
                 for part in decoded.fields.parts()
             )
         )
-        return cls(batch, replace(decoded, fields=fields), list(decoded.rejected), fields.by_model())
+        return cls(batch, replace(decoded, fields=fields), list(decoded.rejected), fields.by_model(), stamps)
 
     def __len__(self) -> int:
         return len(self.decoded.fields)
 
-    @property
-    def arrival(self) -> float:
-        """When the last of it arrived."""
-        return self.batch.records[-1].timestamp if self.batch.records else 0.0
-
-    def rows(self, model: str, monitor: Monitor) -> Iterator[Rows]:
-        """The rows of a model, as much at once as its monitor can decode; each has to be taken before the next."""
-        for fields in _pieces(self.by_model[model], monitor):
+    def rows(self, model: str, decoding: "Decoding") -> Iterator[Rows]:
+        """The rows of a model, as much at once as can be decoded alike; each has to be taken before the next."""
+        for fields in _pieces(self.by_model[model], decoding):
             try:
-                yield rows_of(fields, monitor.decoder)
+                yield rows_of(fields, decoding.decoder)
             except BadFeatures as bad:
                 for place, problem in bad.problems.items():
                     self._reject(place, problem, model)
                 rest = fields.without(list(bad.problems))
                 if len(rest):
-                    yield rows_of(rest, monitor.decoder)
+                    yield rows_of(rest, decoding.decoder)
 
     def refuse(self, model: str, most_models: int) -> None:
         """Put aside all events of a model, because there are too many models."""
@@ -99,11 +99,11 @@ class Intake:
         return value, lines[value][within] if value in lines else within
 
 
-def _pieces(fields: EventFields, monitor: Monitor) -> Iterator[EventFields]:
+def _pieces(fields: EventFields, decoding: "Decoding") -> Iterator[EventFields]:
     """Cut where a reference is complete: what follows is decoded by it, wherever the log was cut into batches."""
     rest = fields
     while len(rest):
-        stop = _reference_complete(rest, monitor)
+        stop = _reference_complete(rest, decoding)
         if stop is None:
             yield rest
             return
@@ -111,9 +111,9 @@ def _pieces(fields: EventFields, monitor: Monitor) -> Iterator[EventFields]:
         rest = rest.since(stop)
 
 
-def _reference_complete(fields: EventFields, monitor: Monitor) -> int | None:
+def _reference_complete(fields: EventFields, decoding: "Decoding") -> int | None:
     """The place behind the event with which a reference can be complete at the earliest."""
-    missing = monitor.until_learned()
+    missing = decoding.until_learned()
     if missing is None:
         return None
     features, predictions = missing

@@ -21,8 +21,8 @@ from daemon.events import ahead as decoding_ahead
 from daemon.events import dead_letters
 from daemon.events.ahead import Ahead
 from daemon.events.event import EventLimits, check
+from daemon.events.reading import Taken
 from daemon.monitoring.monitor import MonitorOptions
-from daemon.pipeline import Taken
 from daemon.stores import tables
 from detectors.columns import Stream
 
