@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.fleet import exchange, leases
 from daemon.lifecycle.promotion import VersionState
 from daemon.monitoring import charts
 from daemon.monitoring.monitor import Findings, Monitor
@@ -23,6 +24,9 @@ from detectors.reference import Reference
 log = structlog.get_logger(__name__)
 
 STATE_VERSION: Final = 1
+
+SCHEMA: Final = "schema"
+"""The part of a model's state that says how its features are decoded: by the types that it has learned."""
 
 ELSEWHERE: Final = frozenset({"state", "created", "version"})
 """Columns of a model that are set with its first checkpoint, and from then on by others."""
@@ -38,6 +42,7 @@ class Stored:
 
     references: dict[Stream, Reference | None] = field(default_factory=dict)
     journals: dict[str, int] = field(default_factory=dict)  # number of the next chunk of each
+    schema: dict[str, str] | None = None  # by which features are decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class Snapshot:
     dead: list[dict[str, Any]] = field(default_factory=list)
     monitors: list[MonitorSnapshot] = field(default_factory=list)
     rejected: dict[str, int] = field(default_factory=dict)  # dead letters by model, "" for those of no known one
+    reading: exchange.Reading | None = None  # in a fleet, of a worker that reads
+    judging: exchange.Judging | None = None  # and of one that owns models
 
     mark: str = field(default_factory=lambda: token_hex(8))
 
@@ -100,6 +107,9 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
         if stream not in stored.references or stored.references[stream] is not window.reference:
             states[f"reference:{stream}"] = _packed(None if window.reference is None else window.reference.to_dict())
             stored.references[stream] = window.reference
+    if (stored.schema or {}) != monitor.decoder.schema:
+        states[SCHEMA] = _packed(dict(monitor.decoder.schema))
+        stored.schema = dict(monitor.decoder.schema)
     return MonitorSnapshot(
         monitor.model,
         monitor,
@@ -115,6 +125,12 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
 
 def _packed(values: dict[str, Any] | None) -> bytes:
     return msgspec.msgpack.encode(values)
+
+
+def schema_of(data: bytes) -> dict[str, str]:
+    """The state's part that is called ``SCHEMA``."""
+    schema: dict[str, str] = msgspec.msgpack.decode(data)
+    return schema
 
 
 def _journals(monitor: Monitor, stored: Stored) -> dict[str, JournalChunk]:
@@ -152,9 +168,15 @@ async def write(connection: AsyncConnection, snapshot: Snapshot) -> None:
 
     Inside ``Store.begin`` of the snapshot's models.
     """
+    if snapshot.judging is not None:
+        await _take_over(connection, snapshot, snapshot.judging)
+    if snapshot.reading is not None:
+        await exchange.register(connection, snapshot.reading.held)
     # in one order, so that two workers that both have taken the same partitions for theirs cannot wait for each other
     for target, (before, after) in sorted(snapshot.offsets.items()):
         await _move(connection, target, before, after, snapshot.mark)
+    if snapshot.reading is not None:
+        await exchange.hand_over(connection, snapshot.reading)
     await insert_new(connection, tables.dead_letters, snapshot.dead)
     monitors = snapshot.monitors
     await upsert(connection, tables.models, [one.row for one in monitors], keep=ELSEWHERE)
@@ -182,8 +204,10 @@ def _counts(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 async def is_written(connection: AsyncConnection, snapshot: Snapshot) -> bool:
-    """Whether the store holds this snapshot already. Of one that moves no offset that is not known: False."""
+    """Whether the store holds this snapshot already. Of one that moves no offset and relies on no lease: False."""
     partition = tables.partitions.c
+    if await leases.is_marked(connection, snapshot.mark):
+        return True
     return await connection.scalar(select(partition.topic).where(partition.mark == snapshot.mark).limit(1)) is not None
 
 
@@ -200,6 +224,14 @@ async def _move(connection: AsyncConnection, target: TopicPartition, before: int
         return
     stored = (await connection.execute(select(partition.next_offset).where(here))).scalar()
     raise Fenced(f"{target.topic}/{target.partition} stands at {stored}, not at {before}")
+
+
+async def _take_over(connection: AsyncConnection, snapshot: Snapshot, judging: exchange.Judging) -> None:
+    """Make sure that the models are still this worker's, and that nobody takes again what it has taken."""
+    models = [one.model for one in snapshot.monitors]
+    if not await leases.hold(connection, [leases.MODEL + model for model in models], judging.worker, snapshot.mark):
+        raise Fenced(f"{judging.worker} has lost the lease of one of {', '.join(models)}")
+    await exchange.take(connection, judging)
 
 
 async def _write_journals(connection: AsyncConnection, monitors: Sequence[MonitorSnapshot]) -> None:
@@ -272,6 +304,7 @@ async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowM
         if f"window:{stream}" in parts:
             monitor.findings.afresh += window.restore(stored.references[stream], parts[f"window:{stream}"])
     monitor.fit_decoder()
+    stored.schema = parts.get(SCHEMA)
     waiting = tables.waiting.c
     chunks = await connection.execute(
         select(waiting.partition, waiting.first, waiting.data)

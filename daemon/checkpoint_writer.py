@@ -35,7 +35,7 @@ class CheckpointWriter:
         self,
         store: Store,
         archive: Archive | None,
-        respond: "Respond",
+        respond: "Respond | None",
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[Any]],
     ) -> None:
@@ -95,8 +95,9 @@ class CheckpointWriter:
             await checkpoint.write(connection, snapshot)
             if self._archive is not None:
                 await self._archive.write(connection, blocks)
-            for one in snapshot.monitors:
-                await self._respond(connection, one, now)
+            if self._respond is not None:
+                for one in snapshot.monitors:
+                    await self._respond(connection, one, now)
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -207,7 +207,7 @@ parcels = Table(
     Column("events", Integer, nullable=False),
     Column("taken", Integer, nullable=False, server_default="0"),  # events that its model's owner has judged
     Column("data", LargeBinary, nullable=False),
-    Index("parcels_model_id", "model", "id"),
+    Index("parcels_model_first", "model", "first", "id"),
 )
 
 changes = Table(

@@ -44,7 +44,7 @@ TABLES = (
         Column("events", Integer, nullable=False),
         Column("taken", Integer, nullable=False, server_default="0"),
         Column("data", LargeBinary, nullable=False),
-        Index("parcels_model_id", "model", "id"),
+        Index("parcels_model_first", "model", "first", "id"),
     ),
     Table(
         "changes",

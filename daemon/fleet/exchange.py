@@ -1,0 +1,96 @@
+"""What passes between the workers of a fleet by way of the store: each in the transaction that makes it so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon.stores import tables
+from daemon.stores.upsert import insert_new
+from daemon.transports.base import TopicPartition
+
+AT_ONCE: Final = 10_000
+"""Parameters of one statement, below the limits of both databases."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a worker of a fleet adds that reads: who it is, what it has ready for others, and how far each partition is.
+
+    ``held`` are the partitions that it reads, with the offset that the store has, or 0. ``watermarks`` are epoch
+    seconds, None for what they were.
+    """
+
+    worker: str
+    held: dict[TopicPartition, int]
+    watermarks: dict[TopicPartition, float | None]
+    parcels: list[dict[str, Any]]
+    seen: float
+
+
+@dataclass(slots=True)
+class Judging:
+    """What a worker of a fleet adds that owns models: who it is, and what it has taken.
+
+    Of each parcel it is the number of its events that were taken, None for all of them. ``changes`` were made.
+    """
+
+    worker: str
+    taken: dict[int, int | None]
+    changes: list[int]
+
+
+async def register(connection: AsyncConnection, held: Mapping[TopicPartition, int]) -> None:
+    """Let everybody know of the partitions that are read, before there is anything of them."""
+    partitions = [
+        {"topic": target.topic, "partition": target.partition, "next_offset": offset, "mark": ""}
+        for target, offset in sorted(held.items())
+    ]
+    await insert_new(connection, tables.partitions, partitions)
+
+
+async def is_anything_waiting(connection: AsyncConnection) -> bool:
+    """Whether an owner has yet to take something."""
+    return await connection.scalar(select(tables.parcels.c.id).limit(1)) is not None
+
+
+async def hand_over(connection: AsyncConnection, reading: Reading) -> None:
+    """What is ready for the models' owners, and up to when it is all that there will be."""
+    if reading.parcels:
+        await connection.execute(insert(tables.parcels), reading.parcels)
+    await still_reading(connection, reading.worker, reading.watermarks, {}, reading.seen)
+
+
+async def still_reading(
+    connection: AsyncConnection,
+    worker: str,
+    watermarks: Mapping[TopicPartition, float | None],
+    behind: Mapping[TopicPartition, int],
+    now: float,
+) -> None:
+    """Say that ``worker`` reads these partitions, and no event of them that is still to come arrived before a time."""
+    partition = tables.partitions.c
+    for target, watermark in sorted(watermarks.items()):
+        here = (partition.topic == target.topic) & (partition.partition == target.partition)
+        values: dict[str, Any] = {"worker": worker, "seen": now}
+        if target in behind:
+            values["behind"] = behind[target]
+        if watermark is not None:
+            rises = partition.watermark.is_(None) | (partition.watermark < watermark)
+            values["watermark"] = case((rises, watermark), else_=partition.watermark)
+        await connection.execute(update(tables.partitions).where(here).values(values))
+
+
+async def take(connection: AsyncConnection, judging: Judging) -> None:
+    """See to it that nobody takes again what was taken, nor makes a change again."""
+    parcel, change = tables.parcels, tables.changes
+    whole = [number for number, events in judging.taken.items() if events is None]
+    for start in range(0, len(whole), AT_ONCE):
+        await connection.execute(delete(parcel).where(parcel.c.id.in_(whole[start : start + AT_ONCE])))
+    for number, events in judging.taken.items():
+        if events is not None:
+            await connection.execute(update(parcel).where(parcel.c.id == number).values(taken=events))
+    if judging.changes:
+        await connection.execute(delete(change).where(change.c.id.in_(judging.changes)))

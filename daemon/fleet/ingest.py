@@ -1,0 +1,303 @@
+"""The worker's side that reads: batches of the log -> parcels for the owners of the models.
+
+What it takes in is in memory only until a checkpoint writes the parcels and the dead letters in the transaction that
+moves the offsets. A partition that another worker has taken over meanwhile refuses that transaction: then all that is
+in memory is dropped, and read again from where the store says.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from daemon import checkpoint
+from daemon.checkpoint import Fenced, Snapshot
+from daemon.checkpoint_writer import CheckpointWriter
+from daemon.events.columns import FeatureDecoder
+from daemon.events.event import EventLimits
+from daemon.events.reading import BatchReader
+from daemon.events.rows import Rows
+from daemon.fleet import exchange, parcels
+from daemon.pipeline import MOST_HELD, aside
+from daemon.stores.engine import Store, first_line
+from daemon.stores.tables import models, partitions, states
+from daemon.transports.base import Batch, TopicPartition
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at what the owners have learned of their models; and how often partitions that are read to their
+end are said to be, while an owner may wait for that."""
+QUIET_SECONDS: Final = 5.0
+"""The same while nobody waits."""
+
+
+@dataclass(slots=True)
+class Learned:
+    """A model as a reader knows it: by the types that its owner has learned, once it has."""
+
+    model: str
+    decoder: FeatureDecoder
+
+    def until_learned(self) -> None:
+        """What follows never depends on what came before: values travel as they came until there are types."""
+
+
+@dataclass(slots=True)
+class _Parcel:
+    """What has come of one model in one partition since the last checkpoint."""
+
+    pieces: list[dict[str, Any]] = field(default_factory=list)
+    first: float = 0.0
+    last: float = 0.0
+    events: int = 0
+
+
+class Ingest:
+    """Takes batches of the partitions that this worker has been given.
+
+    ``caught_up`` answers for each partition when it was last read to its end, in epoch seconds; ``begin_again`` has the
+    stream ask ``offsets`` where to go on.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        worker: str,
+        clock: Callable[[], float],
+        checkpoint_seconds: float,
+        most_models: int,
+        limits: EventLimits,
+        committed: Callable[[Mapping[TopicPartition, int], Snapshot], Awaitable[None]],
+        caught_up: Callable[[], Mapping[TopicPartition, float]],
+        behind: Callable[[], Mapping[TopicPartition, int]],
+        begin_again: Callable[[], None],
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._checkpoint_seconds = checkpoint_seconds
+        self._limits = limits
+        self._committed = committed
+        self._caught_up = caught_up
+        self._behind = behind
+        self._begin_again = begin_again
+        self._sleep = sleep
+        self._writer = CheckpointWriter(store, None, None, clock, sleep)
+        self._lock = asyncio.Lock()
+        self._learned: dict[str, Learned] = {}
+        self._reader = BatchReader(limits, most_models, lambda: self._learned, self._make, self._know, self._take)
+        self._offsets: dict[TopicPartition, int] = {}  # as the store has them
+        self._positions: dict[TopicPartition, int] = {}  # as memory has them
+        self._arrived: dict[TopicPartition, float] = {}  # nothing to come counts as having arrived before
+        self._stale = False  # what is being delivered is to be asked for anew
+        self._target = TopicPartition("", 0)  # of the batch in work
+        self._clamped: tuple[Any, NDArray[np.float64]] = (None, np.empty(0))
+        self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
+        self._held = 0
+        self._last_checkpoint = self._said_at = 0.0
+
+    # --- where it stands
+
+    async def offsets(self) -> Mapping[TopicPartition, int]:
+        """Where the stream is to begin, or to begin again, as the store says: others may have moved it on."""
+        async with self._lock:
+            try:
+                await self._begin_checkpoint()
+                await self._end_checkpoint()
+            except Fenced as fenced:
+                log.info("drops what another worker has read", detail=str(fenced))
+            async with self._store.read() as connection:
+                rows = (await connection.execute(select(partitions))).all()
+            self._offsets = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+            self._arrived = {TopicPartition(row.topic, row.partition): row.watermark or 0.0 for row in rows}
+            await self._look()
+            self._positions = {}
+            self._stale = False
+            return dict(self._offsets)
+
+    def begin(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Hear which partitions are read, and from where on."""
+        self._positions = dict(offsets)
+
+    @property
+    def held(self) -> list[TopicPartition]:
+        """The partitions that are read here."""
+        return list(self._positions)
+
+    @property
+    def waits_for(self) -> str | None:
+        """What the last checkpoint waits for, if it does: the store, which is away or full."""
+        return self._writer.waits_for
+
+    # --- the stream
+
+    def foresee(self, batch: Batch) -> None:
+        """Hear of a batch that is to come."""
+        self._reader.foresee(batch)
+
+    async def process(self, batch: Batch) -> None:
+        """Take in a batch, and begin a checkpoint where one is due."""
+        async with self._lock:
+            if self._stale or batch.target not in self._positions:
+                return  # it will be delivered again, here or to whoever reads its partition now
+            await aside(lambda: self._take_batch(batch), batch)
+            await self._guarded(self._begin_if_due)
+
+    def _take_batch(self, batch: Batch) -> None:
+        batch = batch.since(self._positions[batch.target])
+        self._target = batch.target
+        self._held += self._reader.read(batch).events
+        self._positions[batch.target] = batch.next_offset
+
+    def _make(self, model: str) -> Learned:
+        return Learned(model, FeatureDecoder(None, self._limits))
+
+    def _know(self, learned: Learned) -> None:
+        self._learned.setdefault(learned.model, learned)
+
+    def _take(self, model: str, rows: Rows, arrivals: NDArray[np.float64]) -> None:
+        piece = parcels.piece_of(rows, self._never_falling(arrivals))
+        parcel = self._parcels.setdefault((model, self._target), _Parcel())
+        if not parcel.pieces:
+            parcel.first = piece.first
+        parcel.last = piece.last
+        parcel.events += len(piece)
+        parcel.pieces.append(parcels.plain(piece))
+
+    def _never_falling(self, arrivals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The arrivals of a batch, none before one that came before it, nor in the future: clocks of senders differ."""
+        if self._clamped[0] is not arrivals:
+            before = self._arrived.get(self._target, 0.0)
+            known = np.minimum(np.maximum.accumulate(arrivals), max(self._clock(), before))
+            clamped = np.maximum(known, before)
+            self._clamped = (arrivals, clamped)
+            self._arrived[self._target] = float(clamped[-1])
+        return self._clamped[1]
+
+    # --- the checkpoint
+
+    async def flush(self) -> None:
+        """Write a checkpoint if there is anything to write, and wait for it."""
+        async with self._lock:
+            await self._guarded(self._write_all)
+
+    async def _write_all(self) -> None:
+        await self._begin_checkpoint()
+        await self._end_checkpoint()
+
+    async def run(self) -> None:
+        """Write what the stream leaves behind when it falls silent, and tell others. Ends by being cancelled."""
+        while True:
+            await self._sleep(min(self._checkpoint_seconds, LOOK_SECONDS))
+            try:
+                async with self._lock:
+                    await self._guarded(self._begin_if_due)
+                    await self._say()
+            except (DBAPIError, OSError) as error:
+                log.warning("the store cannot be asked", error=first_line(error))
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Fenced as fenced:
+            log.warning("another worker has taken over a partition", detail=str(fenced))
+            self._begin_again()
+
+    async def _begin_if_due(self) -> None:
+        due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
+        if due and (self._writer.idle or self._held >= MOST_HELD):
+            await self._begin_checkpoint()
+
+    async def _begin_checkpoint(self) -> None:
+        """Once the last one is written, write what has come since: in the background."""
+        await self._end_checkpoint()
+        self._last_checkpoint = now = self._clock()
+        moved = {
+            target: (self._offsets.get(target, 0), after)
+            for target, after in self._positions.items()
+            if self._offsets.get(target, 0) != after
+        }
+        if not moved:
+            return
+        dead, rejected = self._reader.empty()
+        found, self._parcels = self._parcels, {}
+        held = {target: self._offsets.get(target, 0) for target in self._positions}
+        watermarks = {target: self._arrived.get(target) if target in moved else None for target in self._positions}
+        ready = await asyncio.to_thread(_rows, found)
+        reading = exchange.Reading(self._worker, held, watermarks, ready, now)
+        self._writer.begin(Snapshot(moved, dead, [], rejected, reading), self._stored)
+        self._held = 0
+
+    async def _stored(self, snapshot: Snapshot) -> None:
+        self._offsets.update({target: after for target, (_, after) in snapshot.offsets.items()})
+        await self._committed(dict(self._offsets), snapshot)
+
+    async def _end_checkpoint(self) -> None:
+        try:
+            await self._writer.end()
+        except Fenced:
+            # whatever memory holds rests on a partition that is another worker's
+            self._stale = True
+            self._positions, self._parcels, self._held = {}, {}, 0
+            self._reader.empty()
+            raise
+
+    # --- what others are told, and what they have learned
+
+    async def _say(self) -> None:
+        now = self._clock()
+        async with self._store.read() as connection:
+            wanted = await exchange.is_anything_waiting(connection)
+        if now - self._said_at < (LOOK_SECONDS if wanted else QUIET_SECONDS):
+            return
+        self._said_at = now
+        await self._look()
+        read = self._caught_up()
+        said: dict[TopicPartition, float | None] = {}
+        for target, position in self._positions.items():
+            stored = self._offsets.get(target, 0) == position
+            at = read.get(target) if stored else None
+            if at is not None:
+                # what comes later counts as having come after this, whatever its sender's clock says
+                self._arrived[target] = max(self._arrived.get(target, 0.0), min(at, now))
+            said[target] = self._arrived.get(target) if stored else None
+        async with self._store.begin([]) as connection:
+            await exchange.register(connection, {target: self._offsets.get(target, 0) for target in said})
+            await exchange.still_reading(connection, self._worker, said, self._behind(), now)
+
+    async def _look(self) -> None:
+        """Learn which models there are, and the types of their features."""
+        async with self._store.read() as connection:
+            known = (await connection.execute(select(models.c.model))).scalars().all()
+            learned = select(states.c.model, states.c.data).where(states.c.part == checkpoint.SCHEMA)
+            schemas = {row.model: checkpoint.schema_of(row.data) for row in await connection.execute(learned)}
+        for model in {*known, *schemas}:
+            schema = schemas.get(model) or {}
+            if model not in self._learned or self._learned[model].decoder.schema != schema:
+                self._learned[model] = Learned(model, FeatureDecoder(schema or None, self._limits))
+
+
+def _rows(found: Mapping[tuple[str, TopicPartition], _Parcel]) -> list[dict[str, Any]]:
+    """Rows of the table."""
+    return [
+        {
+            "model": model,
+            "topic": target.topic,
+            "partition": target.partition,
+            "first": parcel.first,
+            "last": parcel.last,
+            "events": parcel.events,
+            "taken": 0,
+            "data": parcels.pack(parcel.pieces),
+        }
+        for (model, target), parcel in sorted(found.items())
+    ]

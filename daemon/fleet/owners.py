@@ -1,0 +1,369 @@
+"""The worker's side that judges: parcels of all partitions -> the monitors of the models that it owns.
+
+A model has one owner at a time, by lease. Its owner takes the events of all partitions in the order in which they
+arrived, up to the watermark: the time before which nothing is still to come of any partition. So the outcome is that of
+one log with these events in this order, however many workers there are. What it has taken is struck off in the
+transaction that stores what came of it, and that holds the lease.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from sqlalchemy import RowMapping, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from daemon import checkpoint
+from daemon.archive import Archive
+from daemon.checkpoint import Fenced, Snapshot
+from daemon.checkpoint_writer import CheckpointWriter
+from daemon.events.rows import Rows
+from daemon.fleet import exchange, leases, parcels, workers
+from daemon.fleet.leases import MODEL
+from daemon.fleet.merging import merge
+from daemon.fleet.parcels import Piece
+from daemon.fleet.watermark import watermark
+from daemon.fleet.workers import Role
+from daemon.models import Models
+from daemon.monitoring.changes import Change
+from daemon.monitoring.monitor import Monitor
+from daemon.pipeline import MOST_HELD, Respond
+from daemon.stores import tables
+from daemon.stores.engine import Store, first_line
+from daemon.transports.base import TopicPartition
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS: Final = 0.2
+"""Between two looks at what there is to take."""
+CLAIM_SECONDS: Final = 2.0
+"""Between two looks at which models there are, and who owns them."""
+AT_ONCE: Final = 50_000
+"""Events of one model that are taken at one time, about."""
+MOST_PARCELS: Final = 200
+"""Parcels of one model that are looked at, at one time."""
+
+_parcel = tables.parcels.c
+
+
+@dataclass(slots=True)
+class _Open:
+    """A parcel that was fetched, and what is not taken of it. None is left of one whose end waits to be stored."""
+
+    target: TopicPartition
+    taken: int
+    stored: int  # of these, as the store has it
+    pieces: list[Piece]
+
+
+@dataclass(slots=True)
+class _Owned:
+    """What an owner has of one model beside its monitor."""
+
+    parcels: dict[int, _Open] = field(default_factory=dict)
+    changes: set[int] = field(default_factory=set)  # made, and not yet struck off
+
+
+class Owners:
+    """Owns some of the models, and takes what the readers have ready for them."""
+
+    def __init__(
+        self,
+        store: Store,
+        archive: Archive | None,
+        make_monitor: Callable[[str], Monitor],
+        respond: Respond,
+        *,
+        worker: str,
+        clock: Callable[[], float],
+        checkpoint_seconds: float,
+        committed: Callable[[Snapshot], Awaitable[None]],
+        claimed: Callable[[AsyncConnection, Sequence[str]], Awaitable[None]] | None = None,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._checkpoint_seconds = checkpoint_seconds
+        self._committed = committed
+        self._claimed = claimed
+        self._sleep = sleep
+        self._writer = CheckpointWriter(store, archive, respond, clock, sleep)
+        self._lock = asyncio.Lock()
+        self._models = Models(make_monitor)
+        self.monitors = self._models.monitors
+        """Of the models that are owned here."""
+        self._owned: dict[str, _Owned] = {}
+        self._woken = asyncio.Event()
+        self._held = 0
+        self._last_checkpoint = self._claimed_at = 0.0
+
+    def wake(self) -> None:
+        """There may be something to take."""
+        self._woken.set()
+
+    @property
+    def waits_for(self) -> str | None:
+        """What the last checkpoint waits for, if it does: the store, which is away or full."""
+        return self._writer.waits_for
+
+    async def run(self) -> None:
+        """Own and judge. Ends by being cancelled."""
+        while True:
+            self._woken.clear()
+            worked = False
+            try:
+                worked = await self.step()
+            except Fenced as fenced:
+                log.warning("another worker has taken over a model", detail=str(fenced))
+            except (DBAPIError, OSError) as error:
+                log.warning("the store cannot be asked", error=first_line(error))
+            if not worked:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+
+    async def step(self) -> bool:
+        """Do what is due. Returns whether there was anything to take. Raises Fenced, and what the store raises."""
+        async with self._lock:
+            if self._clock() - self._claimed_at >= CLAIM_SECONDS:
+                await self._claim()
+            worked = await self._take_what_is_ready()
+            due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
+            if due and (self._writer.idle or self._held >= MOST_HELD):
+                await self._begin_checkpoint()
+            return worked
+
+    async def flush(self) -> None:
+        """Write a checkpoint if there is anything to write, and wait for it. Raises Fenced."""
+        async with self._lock:
+            await self._begin_checkpoint()
+            await self._end_checkpoint()
+
+    async def leave(self) -> None:
+        """Let others own what was owned here. To be called after ``flush``, when ``run`` has ended."""
+        async with self._lock:
+            names = [MODEL + model for model in self._owned]
+            self._drop(list(self._owned))
+            async with self._store.begin([]) as connection:
+                await leases.give_back(connection, names, self._worker)
+
+    # --- which models
+
+    async def _claim(self) -> None:
+        """Keep what is owned, take what nobody owns, and leave to others what is more than a fair share."""
+        now = self._clock()
+        async with self._store.read() as connection:
+            here = await workers.all_workers(connection)
+            named = await connection.execute(select(tables.models.c.model))
+            models = set(named.scalars())
+            for column in (_parcel.model, tables.changes.c.model):
+                models |= set((await connection.execute(select(column).distinct())).scalars())
+            holders = await leases.holders(connection, now)
+        alive = {one.worker for one in here if Role.DETECT in one.roles and one.is_alive(now)} | {self._worker}
+        fair = workers.share(len(models), len(alive))
+        surplus = sorted(self._owned)[fair:]
+        if surplus:
+            await self._begin_checkpoint()
+            await self._end_checkpoint()
+            self._drop(surplus)
+        free = [model for model in models if holders.get(MODEL + model, self._worker) == self._worker]
+        wanted = sorted(set(free) - self._owned.keys() - set(surplus))[: max(0, fair - len(self._owned))]
+        async with self._store.begin([]) as connection:
+            await leases.give_back(connection, [MODEL + model for model in surplus], self._worker)
+            kept = await leases.renew(connection, [MODEL + model for model in self._owned], self._worker, now)
+            taken = await leases.take(connection, [MODEL + model for model in wanted], self._worker, now)
+        lost = [model for model in self._owned if MODEL + model not in kept]
+        if lost:
+            log.warning("other workers have taken over", models=lost)
+            self._drop(lost)
+        await self._load([model for model in wanted if MODEL + model in taken])
+        self._claimed_at = now
+
+    async def _load(self, models: Sequence[str]) -> None:
+        if not models:
+            return
+        async with self._store.read() as connection:
+            loaded = await checkpoint.load_monitors(connection, self._models.make, models)
+            if self._claimed is not None:
+                await self._claimed(connection, models)
+        self._models.put(loaded)
+        checkpoint.warn_of_fresh_starts(monitor for monitor, _ in loaded)
+        self._owned.update({model: _Owned() for model in models})
+        log.info("owns", models=len(self._owned), new=list(models))
+
+    def _drop(self, models: Sequence[str]) -> None:
+        self._models.drop(models)
+        for model in models:
+            self._owned.pop(model, None)
+
+    # --- their events
+
+    async def _take_what_is_ready(self) -> bool:
+        if not self._owned:
+            return False
+        async with self._store.read() as connection:
+            until = await watermark(connection, self._clock())
+            for row in await connection.execute(select(tables.changes).where(tables.changes.c.model.in_(self._owned))):
+                self._make(row.id, row.model, Change.from_bytes(row.data))
+            some = select(_parcel.model).where(_parcel.model.in_(self._owned), _parcel.first < until).distinct()
+            waiting = (await connection.execute(some)).scalars().all()
+        worked = False
+        for model in sorted(waiting):
+            worked = await self._take_some(model, until) or worked
+        return worked
+
+    def _make(self, number: int, model: str, change: Change) -> None:
+        owned = self._owned[model]
+        if number not in owned.changes:
+            self._models.change(model, change)
+            owned.changes.add(number)
+
+    async def _take_some(self, model: str, until: float) -> bool:
+        """Take some of a model's events that arrived before ``until``."""
+        owned = self._owned[model]
+        async with self._store.read() as connection:
+            before = await self._fetch(connection, model, owned, until)
+        ready: list[tuple[TopicPartition, Piece]] = []
+        left: dict[int, tuple[int, list[Piece]]] = {}
+        for number, parcel in sorted(owned.parcels.items()):
+            taken, rest = parcel.taken, []
+            for piece in parcel.pieces:
+                now, later = piece.split(before)
+                if now is not None:
+                    ready.append((parcel.target, now))
+                    taken += len(now)
+                if later is not None:
+                    rest.append(later)
+            left[number] = (taken, rest)
+        if not ready:
+            return False
+        events = sum(len(piece) for _, piece in ready)
+        self._held += events
+        await asyncio.to_thread(self._take, model, ready)
+        for number, (taken, rest) in left.items():
+            owned.parcels[number].taken, owned.parcels[number].pieces = taken, rest
+        return True
+
+    async def _fetch(self, connection: AsyncConnection, model: str, owned: _Owned, until: float) -> float:
+        """Fetch the parcels that are next. Returns the arrival before which no event is in any other."""
+        columns = (_parcel.id, _parcel.first, _parcel.events, _parcel.taken, _parcel.topic, _parcel.partition)
+        limit = MOST_PARCELS + len(owned.parcels)
+        query = select(*columns).where(_parcel.model == model, _parcel.first < until)
+        rows = (await connection.execute(query.order_by(_parcel.first, _parcel.id).limit(limit))).mappings().all()
+        before = rows[-1]["first"] if len(rows) == limit else until
+        held = [piece for parcel in owned.parcels.values() for piece in parcel.pieces]
+        events, earliest = sum(map(len, held)), min((piece.first for piece in held), default=float("inf"))
+        wanted: list[RowMapping] = []
+        for row in rows:
+            if row["id"] in owned.parcels:
+                continue
+            # what arrived first has to be among what is fetched, with all that arrived in the same moment
+            if events >= AT_ONCE and row["first"] > earliest:
+                before = min(before, row["first"])
+                break
+            wanted.append(row)
+            earliest = min(earliest, row["first"])
+            events += row["events"] - row["taken"]
+        found = select(_parcel.id, _parcel.data).where(_parcel.id.in_([row["id"] for row in wanted]))
+        data = {row.id: row.data for row in await connection.execute(found)} if wanted else {}
+        for row in wanted:
+            pieces = await asyncio.to_thread(_unpacked, data[row["id"]], row["taken"])
+            target = TopicPartition(row["topic"], row["partition"])
+            owned.parcels[row["id"]] = _Open(target, row["taken"], row["taken"], pieces)
+        return float(before)
+
+    def _take(self, model: str, ready: Sequence[tuple[TopicPartition, Piece]]) -> None:
+        arrival = max(piece.last for _, piece in ready)
+        in_order = len({target for target, _ in ready}) == 1
+        batches = [piece.rows for _, piece in ready] if in_order else [merge(ready)]
+        monitor = self._models.get(model)
+        for batch in batches:
+            for rows in until_learned(batch, monitor):
+                self._models.take(model, rows, arrival)
+
+    # --- the checkpoint
+
+    async def _begin_checkpoint(self) -> None:
+        """Once the last one is written, write what has come since: in the background."""
+        await self._end_checkpoint()
+        self._last_checkpoint = self._clock()
+        if not self._models.changed:
+            return
+        monitors = self._models.snapshots(self._last_checkpoint)
+        judging = exchange.Judging(self._worker, {}, [])
+        for one in monitors:
+            owned = self._owned[one.model]
+            for number, parcel in owned.parcels.items():
+                if parcel.taken != parcel.stored:
+                    judging.taken[number] = parcel.taken if parcel.pieces else None
+                    parcel.stored = parcel.taken
+            judging.changes += owned.changes
+        self._writer.begin(Snapshot({}, [], monitors, {}, judging=judging), self._stored)
+        self._held = 0
+
+    async def _stored(self, snapshot: Snapshot) -> None:
+        assert snapshot.judging is not None  # noqa: S101 (this class has made it)
+        gone = {number for number, events in snapshot.judging.taken.items() if events is None}
+        for one in snapshot.monitors:
+            owned = self._owned.get(one.model)
+            if owned is not None:
+                for number in gone & owned.parcels.keys():
+                    del owned.parcels[number]
+                owned.changes.difference_update(snapshot.judging.changes)
+        await self._committed(snapshot)
+
+    async def _end_checkpoint(self) -> None:
+        try:
+            await self._writer.end()
+        except Fenced:
+            # one of the models is another worker's: all are loaded again, by whoever owns them then
+            self._drop(list(self._owned))
+            self._held, self._claimed_at = 0, 0.0
+            raise
+
+
+def _unpacked(data: bytes, taken: int) -> list[Piece]:
+    """The pieces of a parcel without the events that were taken."""
+    pieces = []
+    for piece in parcels.unpack(data):
+        rest = piece.without_first(min(taken, len(piece)))
+        taken -= min(taken, len(piece))
+        if rest is not None:
+            pieces.append(rest)
+    return pieces
+
+
+def until_learned(batch: Rows, monitor: Monitor) -> Iterator[Rows]:
+    """Cut a batch where a reference may be complete: what follows is seen in the light of it, wherever a batch ends."""
+    rest = batch
+    while True:
+        stop = _complete(rest, monitor.until_learned())
+        if stop is None:
+            break
+        yield rest.between(-np.inf, stop)
+        rest = rest.between(stop, np.inf)
+    if any(part is not None for part in rest.parts()):
+        yield rest
+
+
+def _complete(rows: Rows, missing: tuple[int, int] | None) -> int | None:
+    """The place behind the event with which a reference can be complete at the earliest."""
+    if missing is None:
+        return None
+    features, predicted = missing
+    stops = []
+    predictions = rows.predictions
+    if predictions is not None and 0 < predicted <= len(predictions):
+        stops.append(int(predictions.order[predicted - 1]) + 1)
+    carrying = [] if rows.features is None else [rows.features.order]
+    if predictions is not None:
+        which = predictions.with_features
+        carrying.append(predictions.order if which is None else predictions.order[which])
+    if carrying and 0 < features <= sum(map(len, carrying)):
+        stops.append(int(np.sort(np.concatenate(carrying))[features - 1]) + 1)
+    return min(stops, default=None)
