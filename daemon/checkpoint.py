@@ -171,7 +171,7 @@ async def write(connection: AsyncConnection, snapshot: Snapshot) -> None:
     if snapshot.judging is not None:
         await _take_over(connection, snapshot, snapshot.judging)
     if snapshot.reading is not None:
-        await exchange.register(connection, snapshot.reading.held)
+        await exchange.register(connection, snapshot.reading.partitions, snapshot.reading.seen)
     # in one order, so that two workers that both have taken the same partitions for theirs cannot wait for each other
     for target, (before, after) in sorted(snapshot.offsets.items()):
         await _move(connection, target, before, after, snapshot.mark)

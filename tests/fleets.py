@@ -75,7 +75,8 @@ class Fleet:
             limits=world.limits,
             committed=committed,
             caught_up=lambda: self.caught_up(member),
-            behind=lambda: {},
+            behind=dict,
+            partitions=lambda: [TopicPartition(TOPIC, one) for one in range(len(self.logs))],
             begin_again=begin_again,
             sleep=world.sleep,
         )
@@ -168,7 +169,7 @@ class Fleet:
                 for partition in member.reads:
                     more = await self.read(name, partition, 50) or more
                 await member.ingest.flush()
-                await member.ingest._say()
+                await member.ingest.tell()
             for name, member in self.members.items():
                 await self.judge(name)
                 await member.owners.flush()

@@ -1,6 +1,6 @@
 """What passes between the workers of a fleet by way of the store: each in the transaction that makes it so."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,12 +19,12 @@ AT_ONCE: Final = 10_000
 class Reading:
     """What a worker of a fleet adds that reads: who it is, what it has ready for others, and how far each partition is.
 
-    ``held`` are the partitions that it reads, with the offset that the store has, or 0. ``watermarks`` are epoch
-    seconds, None for what they were.
+    ``partitions`` are all that there are. ``watermarks`` are of those that it reads, epoch seconds, None for what they
+    were.
     """
 
     worker: str
-    held: dict[TopicPartition, int]
+    partitions: Collection[TopicPartition]
     watermarks: dict[TopicPartition, float | None]
     parcels: list[dict[str, Any]]
     seen: float
@@ -42,13 +42,16 @@ class Judging:
     changes: list[int]
 
 
-async def register(connection: AsyncConnection, held: Mapping[TopicPartition, int]) -> None:
-    """Let everybody know of the partitions that are read, before there is anything of them."""
-    partitions = [
-        {"topic": target.topic, "partition": target.partition, "next_offset": offset, "mark": ""}
-        for target, offset in sorted(held.items())
+async def register(connection: AsyncConnection, partitions: Iterable[TopicPartition], now: float) -> None:
+    """Let everybody know which partitions there are, before there is anything of one of them: all are to be waited for.
+
+    One counts as read just now, so that whoever is to read it has time to say so.
+    """
+    new = [
+        {"topic": one.topic, "partition": one.partition, "next_offset": 0, "mark": "", "seen": now}
+        for one in sorted(partitions)
     ]
-    await insert_new(connection, tables.partitions, partitions)
+    await insert_new(connection, tables.partitions, new)
 
 
 async def is_anything_waiting(connection: AsyncConnection) -> bool:

@@ -6,7 +6,7 @@ in memory is dropped, and read again from where the store says.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,7 +62,8 @@ class _Parcel:
 class Ingest:
     """Takes batches of the partitions that this worker has been given.
 
-    ``caught_up`` answers for each partition when it was last read to its end, in epoch seconds; ``begin_again`` has the
+    ``partitions`` are all that there are, of which this worker reads some. ``caught_up`` answers for each of these when
+    it was last read to its end, in epoch seconds, ``behind`` how many records it was not; ``begin_again`` has the
     stream ask ``offsets`` where to go on.
     """
 
@@ -78,6 +79,7 @@ class Ingest:
         committed: Callable[[Mapping[TopicPartition, int], Snapshot], Awaitable[None]],
         caught_up: Callable[[], Mapping[TopicPartition, float]],
         behind: Callable[[], Mapping[TopicPartition, int]],
+        partitions: Callable[[], Collection[TopicPartition]],
         begin_again: Callable[[], None],
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
@@ -89,6 +91,7 @@ class Ingest:
         self._committed = committed
         self._caught_up = caught_up
         self._behind = behind
+        self._partitions = partitions
         self._begin_again = begin_again
         self._sleep = sleep
         self._writer = CheckpointWriter(store, None, None, clock, sleep)
@@ -201,7 +204,7 @@ class Ingest:
             try:
                 async with self._lock:
                     await self._guarded(self._begin_if_due)
-                    await self._say()
+                    await self.tell()
             except (DBAPIError, OSError) as error:
                 log.warning("the store cannot be asked", error=first_line(error))
 
@@ -230,10 +233,10 @@ class Ingest:
             return
         dead, rejected = self._reader.empty()
         found, self._parcels = self._parcels, {}
-        held = {target: self._offsets.get(target, 0) for target in self._positions}
+        partitions = {*self._partitions(), *self._positions}
         watermarks = {target: self._arrived.get(target) if target in moved else None for target in self._positions}
         ready = await asyncio.to_thread(_rows, found)
-        reading = exchange.Reading(self._worker, held, watermarks, ready, now)
+        reading = exchange.Reading(self._worker, partitions, watermarks, ready, now)
         self._writer.begin(Snapshot(moved, dead, [], rejected, reading), self._stored)
         self._held = 0
 
@@ -253,7 +256,8 @@ class Ingest:
 
     # --- what others are told, and what they have learned
 
-    async def _say(self) -> None:
+    async def tell(self) -> None:
+        """Say how far each partition is, and hear what the owners have learned, where it is time for that."""
         now = self._clock()
         async with self._store.read() as connection:
             wanted = await exchange.is_anything_waiting(connection)
@@ -271,7 +275,7 @@ class Ingest:
                 self._arrived[target] = max(self._arrived.get(target, 0.0), min(at, now))
             said[target] = self._arrived.get(target) if stored else None
         async with self._store.begin([]) as connection:
-            await exchange.register(connection, {target: self._offsets.get(target, 0) for target in said})
+            await exchange.register(connection, {*self._partitions(), *said}, now)
             await exchange.still_reading(connection, self._worker, said, self._behind(), now)
 
     async def _look(self) -> None:

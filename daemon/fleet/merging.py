@@ -139,19 +139,15 @@ def _carried(
 
 def _stacked(parts: Sequence[dict[str, Column]], counts: Sequence[int]) -> dict[str, Column]:
     """Columns one under the other; those of different types, or missing in a part, as values that came as they came."""
-    names = dict.fromkeys(chain.from_iterable(parts))
+    names = dict.fromkeys(chain.from_iterable(part for part, count in zip(parts, counts, strict=True) if count))
     return {name: _stack([part.get(name) for part in parts], counts) for name in names}
 
 
 def _stack(some: Sequence[Column | None], counts: Sequence[int]) -> Column:
     filled = [column for column, count in zip(some, counts, strict=True) if count]
-    first = filled[0] if filled else None
-    alike = all(
-        one is not None and first is not None and type(one) is type(first) and one.dtype == first.dtype
-        for one in filled
-    )
-    if alike and not isinstance(first, Untyped):
-        return np.concatenate([one for one in filled if one is not None])
+    there = [column for column in filled if column is not None and not isinstance(column, Untyped)]
+    if len(there) == len(filled) and len({column.dtype for column in there}) == 1:
+        return np.concatenate(there)
     values: list[Any] = []
     for column, count in zip(some, counts, strict=True):
         values += [None] * count if column is None else _as_they_came(column)

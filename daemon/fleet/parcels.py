@@ -129,8 +129,13 @@ def _plain_segment(segment: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _short(value: Any) -> Any:
-    """Msgpack knows no integers of more than 64 bits."""
-    return float(value) if type(value) is int and value not in INT64 else value
+    """Msgpack knows no integers of more than 64 bits; as a feature's value they are taken as floats anyway."""
+    if type(value) is not int or value in INT64:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 def _plain_columns(columns: Mapping[str, Column]) -> dict[str, tuple[str, Any]]:

@@ -148,7 +148,8 @@ class LabelJoin:
             known.append(
                 (one, row, self.predictions[place], self.versions[place], None if label is UNLABELLED else label)
             )
-        return [*known, *self.early.items()]
+        horizon = self.ids.next - self.max_waiting
+        return [*known, *((one, waits) for one, waits in self.early.items() if waits[1] >= horizon)]
 
     def take_journal(self) -> bytes | None:
         """What has changed since the last call, to be stored; None where nothing has."""

@@ -1,11 +1,16 @@
 """However many workers share the work, it comes to what one log in the order of arrival would have come to."""
 
+import asyncio
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import Database
+from databases import Database, Sqlite
 from fleets import Fleet, partitioned
+from hypothesis import given
+from hypothesis import strategies as st
 from pipelines import START, World, batches, small
 from seeded_events import anything, traffic
 
@@ -38,3 +43,67 @@ async def test_one_partition_comes_to_what_one_daemon_alone_comes_to(
     await world.close()
     for part, one in expected.items():
         assert outcome[part] == one, part
+
+
+def comparable(outcome: dict[str, Any]) -> dict[str, Any]:
+    """All but where in the log things were, and whether a model was known already when its bad event was read."""
+    dead = sorted((reason, detail, model, body) for _, _, reason, detail, model, body in outcome["dead"])
+    counters = {key: value for key, value in outcome["counters"].items() if key[1] != "dead_letters"}
+    return {**outcome, "offsets": None, "dead": dead, "counters": counters}
+
+
+@given(data=st.data())
+def test_partitions_workers_kills_and_rebalances_change_nothing(sqlite_databases: Sqlite, data: st.DataObject) -> None:
+    log = anything(data.draw(st.integers(0, 10**9), "seed"), data.draw(st.integers(1, 200), "events"))
+    partitions = data.draw(st.integers(1, 4), "partitions")
+    of = data.draw(st.lists(st.integers(0, partitions - 1), min_size=len(log), max_size=len(log)), "partition of each")
+
+    async def shared(folder: Path) -> dict[str, Any]:
+        world = World.made(folder, sqlite_databases, options=small(), now=START + 1e6)
+        fleet = Fleet(world, partitioned(log, partitions, of, START))
+        names = iter(f"worker-{number}" for number in range(1_000))
+        await rebalance(fleet, [next(names)])
+        for _ in range(data.draw(st.integers(0, 25), "steps")):
+            await anything_happens(fleet, names, data)
+        await fleet.finish()
+        outcome = await world.outcome()
+        await world.close()
+        return outcome
+
+    with tempfile.TemporaryDirectory() as folder:
+        expected = asyncio.run(alone(Path(folder) / "alone", sqlite_databases, log))
+        outcome = asyncio.run(shared(Path(folder) / "fleet"))
+    assert comparable(outcome) == comparable(expected)
+
+
+async def rebalance(fleet: Fleet, new: list[str]) -> None:
+    for name in new:
+        await fleet.join(name)
+    names = sorted(fleet.members)
+    partitions = range(len(fleet.logs))
+    await fleet.assign({name: partitions[number :: len(names)] for number, name in enumerate(names)})
+
+
+async def anything_happens(fleet: Fleet, names: Iterator[str], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(fleet.members)), "worker")
+    member = fleet.members[name]
+    match data.draw(st.sampled_from(("read", "read", "judge", "flush", "wait", "join", "kill", "go")), "what"):
+        case "read":
+            for partition in member.reads:
+                await fleet.read(name, partition, data.draw(st.integers(1, 40), "records"))
+        case "judge":
+            await fleet.judge(name)
+        case "flush":
+            await data.draw(st.sampled_from((member.ingest, member.owners)), "of").flush()
+        case "wait":
+            fleet.world.now += data.draw(st.sampled_from((0.5, 1.0, 5.0, 20.0)), "seconds")
+            for one in fleet.members.values():
+                await one.ingest.tell()
+        case "join":
+            await rebalance(fleet, [next(names)])
+        case "kill":
+            await fleet.kill(name)
+            await rebalance(fleet, [] if fleet.members else [next(names)])
+        case "go":
+            await fleet.go(name)
+            await rebalance(fleet, [] if fleet.members else [next(names)])
