@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from seeded_store import NOW
@@ -44,30 +45,31 @@ GONE = Worker(
 )
 
 
-async def seed_fleet(store: Store, *those: Worker) -> None:
-    """Workers (these, or all three) and what they have of the models of ``seeded_store``.
+async def seed_fleet(store: Store, *those: Worker, now: float = NOW) -> None:
+    """Workers (these, or all three) and what they have at ``now`` of the models of ``seeded_store``.
 
     Nobody reads driftd.events 4, whose worker has gone, and nobody watches ``newcomer``, of which there is a parcel.
     """
     async with store.begin() as connection:
         for worker in those or (READER, ALL_ROUND, GONE):
-            await workers.beat(connection, worker)
+            times = {"started": worker.started + now - NOW, "seen": worker.seen + now - NOW}
+            await workers.beat(connection, replace(worker, **times))
         await connection.execute(
             insert(tables.partitions),
             [
-                *(_partition(number, READER.worker, NOW - 2, behind) for number, behind in enumerate((40, 0, 1_200))),
-                _partition(3, ALL_ROUND.worker, NOW, 5),
-                _partition(4, GONE.worker, NOW - 420, 77),
+                *(_partition(number, READER.worker, now - 2, behind) for number, behind in enumerate((40, 0, 1_200))),
+                _partition(3, ALL_ROUND.worker, now, 5),
+                _partition(4, GONE.worker, now - 420, 77),
             ],
         )
         owned = {"loans": READER, "churn": READER, "fraud": ALL_ROUND, "prices": ALL_ROUND}
         await connection.execute(
             insert(tables.leases),
             [
-                *({"name": MODEL + name, "worker": one.worker, "until": NOW + 13} for name, one in owned.items()),
-                {"name": f"{MODEL}uplift <b>test</b>", "worker": ALL_ROUND.worker, "until": NOW + 13},
-                {"name": f"{MODEL}newcomer", "worker": GONE.worker, "until": NOW - 400},
-                {"name": "housekeeping", "worker": ALL_ROUND.worker, "until": NOW + 13},
+                *({"name": MODEL + name, "worker": one.worker, "until": now + 13} for name, one in owned.items()),
+                {"name": f"{MODEL}uplift <b>test</b>", "worker": ALL_ROUND.worker, "until": now + 13},
+                {"name": f"{MODEL}newcomer", "worker": GONE.worker, "until": now - 400},
+                {"name": "housekeeping", "worker": ALL_ROUND.worker, "until": now + 13},
             ],
         )
         await connection.execute(
