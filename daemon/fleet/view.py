@@ -94,9 +94,9 @@ class Fleet:
                 yield Trouble(text, f"start one with driftd run --role {role}")
         if self.unread and Role.INGEST in done:
             text = f"nobody reads {spoken((one.topic, one.partition) for one in self.unread)}"
-            yield Trouble(text, "see the logs of those that ingest, and that DRIFTD_TOPICS is the same for all")
+            yield Trouble(text, "see the logs of the workers that ingest; DRIFTD_TOPICS has to be the same for all")
         if self.unowned and Role.DETECT in done:
-            yield Trouble(f"nobody watches {few(self.unowned)}", "see the logs of those that detect")
+            yield Trouble(f"nobody watches {few(self.unowned)}", "see the logs of the workers that detect")
 
 
 async def view(connection: AsyncConnection, now: float, topics: Collection[str] = ()) -> Fleet:

@@ -69,7 +69,7 @@ WORKERS: Final = {
     "troubles": [
         {
             "text": "nobody reads driftd.events 1",
-            "hint": "see the logs of those that ingest, and that DRIFTD_TOPICS is the same for all",
+            "hint": "see the logs of the workers that ingest; DRIFTD_TOPICS has to be the same for all",
         }
     ],
     "lag": 540,

@@ -103,7 +103,7 @@ class TestDoctor:
     def test_finds_what_nobody_does(self, url: str) -> None:
         self.seed(url)
         said = driftd("doctor").stdout
-        assert "BAD  fleet: nobody reads driftd.events 4\n     see the logs of those that ingest" in said
+        assert "BAD  fleet: nobody reads driftd.events 4\n     see the logs of the workers that ingest" in said
         assert "BAD  fleet: nobody watches newcomer" in said
         assert "warn worker node-3-c4d2aa10: gone, last seen 7 min ago" in said
 

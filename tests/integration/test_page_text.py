@@ -69,7 +69,7 @@ class TestText:
                 _, page = await fetch(server, path)
                 assert page.count('<li class="worker') == 3
                 assert page.count('<li class="worker gone"') == 1
-                assert "Nobody reads driftd.events 4. See the logs of those that ingest" in page
+                assert "Nobody reads driftd.events 4. See the logs of the workers that ingest" in page
                 assert '<a href="http://node-2.example:6066">node-2</a>' in page
                 assert "uplift &lt;b&gt;test&lt;/b&gt;" in page.split("Workers</h2>")[1]
 
