@@ -87,8 +87,10 @@ class Fleet:
 
     def troubles(self) -> Iterator[Trouble]:
         """What nobody does."""
+        if not self.members:
+            return
         done = {role for one in self.alive for role in one.worker.roles}
-        for role in Role if self.members else ():
+        for role in Role:
             if role not in done:
                 text = f"nobody has the role {role}: {LACKING[role]}"
                 yield Trouble(text, f"start one with driftd run --role {role}")
