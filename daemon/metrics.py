@@ -54,7 +54,12 @@ BATCHES = Metric("driftd_batches_total", Kind.COUNTER, "Batches processed.")
 BATCH_SECONDS = Metric(
     "driftd_batch_seconds", Kind.HISTOGRAM, "Time that a batch took, from bytes to verdicts.", buckets=_BATCH_SECONDS
 )
-LAG = Metric("driftd_lag_events", Kind.GAUGE, "Events in the log that are not processed yet.")
+LAG = Metric("driftd_lag_events", Kind.GAUGE, "Events that are not processed yet, by the whole fleet.")
+WORKERS_ALIVE = Metric("driftd_workers_alive", Kind.GAUGE, "Workers of the fleet that are there; 0: a daemon alone.")
+PARTITIONS_UNREAD = Metric("driftd_partitions_unread", Kind.GAUGE, "Partitions that no worker of the fleet reads.")
+MODELS_UNOWNED = Metric("driftd_models_unowned", Kind.GAUGE, "Models that no worker of the fleet watches.")
+PARCELS_WAITING = Metric("driftd_parcels_waiting", Kind.GAUGE, "Parcels of events that the fleet has read, not judged.")
+PARCEL_EVENTS_WAITING = Metric("driftd_parcel_events_waiting", Kind.GAUGE, "Events in these parcels.")
 LAST_CHECKPOINT = Metric(
     "driftd_last_checkpoint_timestamp_seconds", Kind.GAUGE, "When state was stored last, epoch seconds."
 )
@@ -88,6 +93,11 @@ TABLE: Final = (
     BATCHES,
     BATCH_SECONDS,
     LAG,
+    WORKERS_ALIVE,
+    PARTITIONS_UNREAD,
+    MODELS_UNOWNED,
+    PARCELS_WAITING,
+    PARCEL_EVENTS_WAITING,
     LAST_CHECKPOINT,
     WAITING,
     ALARMS,

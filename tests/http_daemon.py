@@ -14,6 +14,7 @@ from seeded_store import NOW, make_store
 
 from daemon.events import event
 from daemon.metrics import Metrics
+from daemon.stores.engine import open_store
 from daemon.transports.event_log import EventLog
 from daemon.web import Access, Context, NoSuch, Refused, build, serve
 
@@ -96,9 +97,9 @@ class Daemon:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, seeded: bool = False, backlog: BacklogLimits | None = None, **settings: Any
+    folder: Path, *, seeded: bool = False, backlog: BacklogLimits | None = None, url: str = "", **settings: Any
 ) -> AsyncIterator[Daemon]:
-    store = await make_store(folder, seeded=seeded)
+    store = open_store(url) if url else await make_store(folder, seeded=seeded)
     log = await EventLog.open(folder, backlog)
     actions, metrics = Recorder(), Metrics()
 

@@ -8,6 +8,8 @@ import click
 
 from daemon.client import NoAnswer
 from daemon.commands.output import client, command, say_json, table
+from daemon.fleet.view import few, spoken
+from daemon.web.words import ago
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 TROUBLE = {"alarm", "held"}
@@ -37,10 +39,14 @@ def status(model: str | None, *, exit_code: bool, as_json: bool) -> None:
     answer = daemon.get("v1", "status")
     if as_json:
         say_json(answer)
-    elif not answer["models"]:
-        click.echo("no model yet: send the first event with `driftd send FILE`")
-    else:
+        return
+    if answer["models"]:
         _models(answer["models"])
+    else:
+        click.echo("no model yet: send the first event with `driftd send FILE`")
+    if answer["fleet"]["workers"]:
+        click.echo()
+        _workers(answer["fleet"], answer["time"])
 
 
 @click.command()
@@ -121,6 +127,26 @@ def _models(found: list[dict[str, Any]]) -> None:
             for one in sorted(found, key=lambda one: (one["state"] not in TROUBLE, one["model"]))
         ],
     )
+
+
+def _workers(fleet: dict[str, Any], now: float) -> None:
+    table(
+        ("worker", "host", "roles", "reads", "behind", "watches", "seen"),
+        [
+            (
+                one["worker"],
+                one["host"],
+                ",".join(one["roles"]),
+                spoken((part["topic"], part["partition"]) for part in one["partitions"]),
+                sum(part["behind"] or 0 for part in one["partitions"]) if one["partitions"] else None,
+                few(one["models"]),
+                f"{'' if one['alive'] else 'gone, '}{ago(one['seen'], now)}",
+            )
+            for one in fleet["workers"]
+        ],
+    )
+    for trouble in fleet["troubles"]:
+        click.secho(f"{trouble['text']}: {trouble['hint']}", fg="red")
 
 
 def _describe(one: dict[str, Any]) -> None:

@@ -8,28 +8,32 @@ import click
 
 from daemon.choices import check
 from daemon.commands.asking import as_json_option
-from daemon.commands.output import Failure, say_json, settings, table
-from daemon.settings import SettingsError, check_config_rows, load
+from daemon.commands.output import Failure, role_option, say_json, settings, table
+from daemon.settings import SettingsError, describe, load, warnings
 
 
 @click.command("check-config")
+@role_option
 @as_json_option
-def check_config(*, as_json: bool) -> None:
+def check_config(role: str | None, *, as_json: bool) -> None:
     """Check the settings and print them, secrets hidden. Exits with 78 where one is wrong."""
     try:
-        rows = check_config_rows(os.environ)
-        check(load(os.environ))
+        found = load(os.environ, role=role)
+        check(found)
     except SettingsError as error:
         if as_json:
             say_json({"valid": False, "problems": [str(problem) for problem in error.problems]})
         raise Failure(str(error), os.EX_CONFIG) from None
+    rows, doubts = describe(found), [str(one) for one in warnings(found)]
     if as_json:
-        say_json({"valid": True, "settings": [asdict(row) for row in rows]})
+        say_json({"valid": True, "warnings": doubts, "settings": [asdict(row) for row in rows]})
         return
     table(
         ("setting", "value", "from", "what it is"),
         [(one.variable, one.value, one.source, one.description) for one in rows],
     )
+    for doubt in doubts:
+        click.secho(f"warning: {doubt}", fg="yellow", err=True)
 
 
 @click.group()

@@ -5,29 +5,21 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from daemon.client import Client, NoAnswer, Refused
+from daemon.commands import doctor_fleet
 from daemon.commands.asking import as_json_option
+from daemon.commands.finding import Finding
 from daemon.commands.output import say_json
 from daemon.parts import transport_options
-from daemon.settings import Settings, SettingsError, load
+from daemon.settings import Settings, SettingsError, load, warnings
 from daemon.transports.errors import CannotOpen
 
 LEAST_FREE_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. ``hint`` says what to type where it is not well."""
-
-    what: str
-    well: bool
-    detail: str
-    hint: str = ""
 
 
 @click.command()
@@ -39,12 +31,17 @@ def doctor(*, as_json: bool) -> None:
         say_json({"well": all(one.well for one in findings), "findings": [asdict(one) for one in findings]})
     else:
         for one in findings:
-            mark = click.style("ok  ", fg="green") if one.well else click.style("BAD ", fg="red", bold=True)
-            click.echo(f"{mark} {one.what}: {one.detail}")
-            if one.hint and not one.well:
+            click.echo(f"{_mark(one)} {one.what}: {one.detail}")
+            if one.hint and (one.doubtful or not one.well):
                 click.echo(f"     {one.hint}")
     if not all(one.well for one in findings):
         raise click.exceptions.Exit(os.EX_CONFIG)
+
+
+def _mark(one: Finding) -> str:
+    if not one.well:
+        return click.style("BAD ", fg="red", bold=True)
+    return click.style("warn", fg="yellow") if one.doubtful else click.style("ok  ", fg="green")
 
 
 def _examine() -> Iterator[Finding]:
@@ -57,8 +54,12 @@ def _examine() -> Iterator[Finding]:
         yield Finding("settings", well=False, detail=str(error), hint="driftd check-config says more")
         return
     yield Finding("settings", well=True, detail="valid")
+    for doubt in warnings(settings):
+        yield Finding("settings", well=True, detail=str(doubt), doubtful=True)
     for check in (_data_folder, _disk, _broker, _store, _archive, _trainer, _daemon):
         yield check(settings)
+    if settings.is_fleet:
+        yield from doctor_fleet.examine(settings)
 
 
 def _guarded() -> Finding:

@@ -11,7 +11,12 @@ import click
 
 from daemon.choices import check
 from daemon.client import Client, NoAnswer, Refused, local_token
+from daemon.fleet.workers import Role
 from daemon.settings import Settings, SettingsError, load
+
+role_option = click.option(
+    "--role", metavar="ROLES", help=f"What it does: any of {', '.join(Role)}.  [default: DRIFTD_ROLE, or all]"
+)
 
 
 class Failure(click.ClickException):
@@ -26,10 +31,10 @@ class Failure(click.ClickException):
         click.secho(f"driftd: {self.message}", file=file or sys.stderr, fg="red", err=True)
 
 
-def settings() -> Settings:
-    """The settings of the environment; exit 78 where they are wrong."""
+def settings(role: str | None = None) -> Settings:
+    """The settings of the environment, and the option ``--role`` where it is given; exit 78 where they are wrong."""
     try:
-        found = load(os.environ)
+        found = load(os.environ, role=role)
         check(found)
     except SettingsError as error:
         raise Failure(str(error), os.EX_CONFIG) from None

@@ -9,20 +9,21 @@ from pathlib import Path
 import click
 
 from daemon.commands.asking import as_json_option
-from daemon.commands.output import Failure, say_json, settings
+from daemon.commands.output import Failure, role_option, say_json, settings
 
 DEMO_FOLDER = Path("demo-data")
 
 
 @click.command()
-def run() -> None:
+@role_option
+def run(role: str | None) -> None:
     """Run the daemon until it is told to stop. Settings are environment variables: see driftd check-config."""
     from daemon.app import serve
     from daemon.guard import ForeignPackage, check_packages
     from daemon.logs import configure, log_what_nobody_catches
     from daemon.matrix_threads import one_thread_for_matrices
 
-    found = settings()
+    found = settings(role)
     try:
         check_packages()
     except ForeignPackage as error:

@@ -4,10 +4,11 @@
 what was given; ``loading`` and ``conflicts`` check it; ``errors`` and ``report`` are what a person is told.
 """
 
+from daemon.settings.conflicts import warnings
 from daemon.settings.errors import Problem, SettingsError
 from daemon.settings.loading import check_choices, load
 from daemon.settings.names import model_key
-from daemon.settings.report import Row, check_config_rows, describe
+from daemon.settings.report import Row, describe
 from daemon.settings.service import LogFormat, LogLevel, Settings
 from daemon.settings.tunables import Mode, ModelSettings, Task
 from daemon.settings.values import DetectorChoice
@@ -24,8 +25,8 @@ __all__ = [
     "SettingsError",
     "Task",
     "check_choices",
-    "check_config_rows",
     "describe",
     "load",
     "model_key",
+    "warnings",
 ]

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from daemon.fleet.workers import ALL_ROLES, Role
 from daemon.settings.errors import Problem
 from daemon.settings.names import DELIMITER, MODELS, PREFIX
+from daemon.settings.report import shown
 from daemon.settings.service import KafkaMechanism, Settings
 from daemon.settings.tunables import ModelSettings
 
@@ -19,6 +21,7 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
     yield from _archive(settings)
     yield from _database(settings)
     yield from _kafka(settings)
+    yield from _role(settings)
     if settings.limits.decompressed_mb < settings.limits.body_mb:
         at_least = f"at least DRIFTD_LIMITS__BODY_MB ({settings.limits.body_mb})"
         yield Problem("DRIFTD_LIMITS__DECOMPRESSED_MB", str(settings.limits.decompressed_mb), at_least)
@@ -27,6 +30,14 @@ def conflicts(settings: Settings) -> Iterator[Problem]:
         of_all = {problem.hint for problem in _model(settings, PREFIX)}
         prefix = DELIMITER.join([PREFIX + MODELS.upper(), key.upper(), ""])
         yield from (problem for problem in _model(model, prefix) if problem.hint not in of_all)
+
+
+def warnings(settings: Settings) -> Iterator[Problem]:
+    """What works as it is set, and may not be what was meant."""
+    if settings.is_fleet and settings.archive_url is None:
+        hint = "is not set: datasets and versions are only on the machine that made them, where no other can use them;"
+        name = "name a folder that all machines have mounted, or s3://BUCKET/PREFIX"
+        yield Problem("DRIFTD_ARCHIVE_URL", None, "", f"{hint} {name}")
 
 
 def is_loopback(host: str) -> bool:
@@ -86,6 +97,18 @@ def _kafka(settings: Settings) -> Iterator[Problem]:
         yield Problem("DRIFTD_BROKER", settings.broker, "kafka+ssl://...", hint)
     if kafka.ca is not None and not encrypted:
         yield Problem("DRIFTD_BROKER", settings.broker, "kafka+ssl://...", "DRIFTD_KAFKA__CA is set")
+
+
+def _role(settings: Settings) -> Iterator[Problem]:
+    if settings.role == ALL_ROLES or settings.is_fleet:
+        return
+    needed = {
+        "DRIFTD_BROKER=kafka://HOST:PORT,...": settings.broker.startswith("kafka"),
+        "DRIFTD_DATABASE_URL=postgresql://USER@HOST/DATABASE": settings.store_url.startswith("postgresql"),
+    }
+    missing = " and ".join(one for one, given in needed.items() if not given)
+    alone = f"{','.join(Role)} for a daemon alone"
+    yield Problem("DRIFTD_ROLE", shown(settings.role), alone, f"several share the work once all have {missing}")
 
 
 def _model(model: ModelSettings, prefix: str) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
@@ -15,6 +15,8 @@ from daemon.settings.names import MODELS, Name, Names, leaves
 from daemon.settings.service import Settings
 from daemon.settings.tunables import ModelSettings
 from daemon.settings.values import DetectorChoice
+
+ROLE_OPTION: Final = "--role"
 
 
 class _Texts(EnvSettingsSource):
@@ -28,14 +30,18 @@ class _Texts(EnvSettingsSource):
         return self._texts
 
 
-def load(environ: Mapping[str, str]) -> Settings:
+def load(environ: Mapping[str, str], *, role: str | None = None) -> Settings:
     """The settings that ``environ`` gives, checked one by one and together.
 
-    Reads nothing but its argument, the secret files and the credentials folder that it names. Raises SettingsError
-    with every setting that is wrong, or, where each is right for itself, with those that do not go together.
+    ``role`` is what the command line says in place of DRIFTD_ROLE. Reads nothing but its arguments, the secret files
+    and the credentials folder that they name. Raises SettingsError with every setting that is wrong, or, where each is
+    right for itself, with those that do not go together.
     """
     names = Names(Settings, ModelSettings)
     given = read(environ, names)
+    if role is not None:
+        # an empty variable is one that is not set; an empty option is a list of nothing
+        given.texts["DRIFTD_ROLE"], given.sources["DRIFTD_ROLE"] = role.strip() or ",", ROLE_OPTION
     try:
         settings = Settings(**_Texts(given.texts)())
     except ValidationError as failure:
@@ -57,7 +63,8 @@ def _problems(failure: ValidationError, given: Given) -> Iterator[Problem]:
             continue
         told.add(name.variable)
         text = HIDDEN if name.secret else given.texts.get(name.variable)
-        yield Problem(name.variable, text and _without_passwords(text), accepts(name.field))
+        hint = f"{ROLE_OPTION} says so" if given.sources.get(name.variable) == ROLE_OPTION else ""
+        yield Problem(name.variable, text and _without_passwords(text), accepts(name.field), hint)
 
 
 def _without_passwords(text: str) -> str:

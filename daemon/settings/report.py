@@ -1,14 +1,13 @@
 """The settings as a person reads them: for ``driftd check-config`` and for the README's table."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
 
+from daemon.fleet.workers import Role
 from daemon.settings.errors import HIDDEN, accepts, notes
-from daemon.settings.loading import load
 from daemon.settings.names import Name, leaves
 from daemon.settings.service import Settings
 from daemon.settings.tunables import ModelSettings
@@ -27,11 +26,6 @@ class Row:
     description: str
     secret: bool
     per_model: bool
-
-
-def check_config_rows(environ: Mapping[str, str]) -> list[Row]:
-    """Every setting that ``environ`` gives. Raises SettingsError with everything that is wrong."""
-    return describe(load(environ))
 
 
 def describe(settings: Settings) -> list[Row]:
@@ -66,8 +60,9 @@ def shown(value: Any, unset: str = "none") -> str:
         return _without_secret(value.get_secret_value())
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(str(part) for part in value)
+    if isinstance(value, tuple | frozenset):
+        parts = (one for one in Role if one in value) if isinstance(value, frozenset) else value
+        return ",".join(str(part) for part in parts)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -9,10 +9,12 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from daemon.fleet.workers import ALL_ROLES, Role
 from daemon.settings.names import DELIMITER, PREFIX, leaves, model_key
 from daemon.settings.tunables import ModelSettings
 from daemon.settings.values import (
     Accepts,
+    Commas,
     Count,
     DatabaseUrl,
     Days,
@@ -158,6 +160,12 @@ class Settings(ModelSettings, BaseSettings):
     """
     topics: Names = ("driftd.events",)
     """Topics that are read."""
+    role: Annotated[
+        frozenset[Role], Commas, Field(min_length=1), Accepts(f"any of {', '.join(Role)}, separated by commas")
+    ] = ALL_ROLES
+    """What this daemon does: ingest reads and decodes events, detect watches models, web serves HTTP, train retrains
+    and deploys. Less than all needs a fleet: daemons with one Kafka cluster and one PostgreSQL store, in which each
+    role has somebody."""
     database_url: Annotated[DatabaseUrl, Unset("SQLite in the data folder")] | None = None
     """The store: sqlite:///FILE, or postgresql://USER@HOST/DATABASE with libpq's parameters such as sslmode."""
     database_password: Annotated[Secret, Unset("that of the URL, if any")] | None = None
@@ -240,6 +248,11 @@ class Settings(ModelSettings, BaseSettings):
             url = self.database_url.get_secret_value()
             return url if self.database_password is None else _with_password(url, self.database_password)
         return f"sqlite:///{self.data_dir.absolute() / 'store.db'}"
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether several daemons may share the work: events are in Kafka, and the store is in PostgreSQL."""
+        return self.broker.startswith(("kafka://", "kafka+ssl://")) and self.store_url.startswith("postgresql")
 
     @property
     def local_url(self) -> str:

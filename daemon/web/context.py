@@ -130,8 +130,9 @@ class Context:
     """Everything that the routes use.
 
     ``min_effect`` and ``reference_rows`` are those settings of a model.
-    ``lag`` is the number of events in the log that are not processed yet; ``not_ready`` and ``not_alive`` say what is
-    wrong, or None; ``stopping`` whether the daemon takes no more events. None of them blocks.
+    ``topics`` are those that are read; without any, all that the store knows count. ``lag`` is the number of events in
+    the log that a daemon alone has not processed yet: a fleet's is in the store. ``not_ready`` and ``not_alive`` say
+    what is wrong, or None; ``stopping`` whether the daemon takes no more events. None of them blocks.
     """
 
     store: Store
@@ -142,6 +143,7 @@ class Context:
     access: Access = Access()
     limits: Limits = Limits()
     topic: str = DEFAULT_TOPIC
+    topics: Sequence[str] = ()
     mode: str = "auto"
     min_effect: Callable[[str], float] = lambda _model: 0.1
     reference_rows: Callable[[str], int] = lambda _model: 2_000

@@ -41,6 +41,41 @@ MODEL: Final = {
     "last_arrival": 1_795_170_001.2,
 }
 
+NOBODY: Final = {
+    "workers": [],
+    "unread": [],
+    "unowned": [],
+    "parcels": {"count": 0, "events": 0},
+    "troubles": [],
+}
+WORKERS: Final = {
+    "workers": [
+        {
+            "worker": "node-1-5f0c93aa",
+            "host": "node-1",
+            "roles": ["ingest", "detect"],
+            "release": "0.1.0",
+            "url": None,
+            "started": 1_795_100_000.0,
+            "seen": 1_795_170_001.0,
+            "alive": True,
+            "partitions": [{"topic": "driftd.events", "partition": 0, "behind": 40}],
+            "models": ["loans"],
+        }
+    ],
+    "unread": [{"topic": "driftd.events", "partition": 1, "behind": None}],
+    "unowned": [],
+    "parcels": {"count": 1, "events": 500},
+    "troubles": [
+        {
+            "text": "nobody reads driftd.events 1",
+            "hint": "see the logs of the workers that ingest; DRIFTD_TOPICS has to be the same for all",
+        }
+    ],
+    "lag": 540,
+    "time": 1_795_170_002.0,
+}
+
 EXAMPLES: Final[dict[str, Any]] = {
     "Event": PREDICTION,
     "Taken": {
@@ -55,10 +90,12 @@ EXAMPLES: Final[dict[str, Any]] = {
         "mode": "auto",
         "ready": True,
         "lag": 0,
+        "fleet": NOBODY,
         "events": {"prediction": 120_000, "features": 0, "label": 60_000},
         "dead_letters": 2,
         "time": 1_795_170_002.0,
     },
+    "Workers": WORKERS,
     "Asked": {"by": "ana", "reason": "new training data is in place"},
     "Silence": {"hours": 24, "signal": "feature:age", "by": "ana", "reason": "known change of the form"},
     "Approval": {"approved": True, "by": "ana"},

@@ -7,7 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from daemon import metrics
+from daemon.fleet.view import Fleet
 from daemon.web.context import CONTEXT
+from daemon.web.fleet import fleet, lag_of
 from daemon.web.problem import Problem, ProblemKind, answer
 from daemon.web.status import statuses
 
@@ -30,12 +32,17 @@ async def get_readyz(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Every metric, in the format that Accept asks for."""
     context = request.app[CONTEXT]
-    context.metrics.set(metrics.LAG, context.lag())
     try:
         async with context.store.read() as connection:
-            found = await statuses(connection)
+            found, workers = await statuses(connection), await fleet(connection, context)
     except (DBAPIError, OSError):
-        found = []  # what the daemon itself counts is wanted most while the store is away
+        found, workers = [], Fleet()  # what the daemon itself counts is wanted most while the store is away
+    context.metrics.set(metrics.LAG, lag_of(workers, context))
+    context.metrics.set(metrics.WORKERS_ALIVE, len(workers.alive))
+    context.metrics.set(metrics.PARTITIONS_UNREAD, len(workers.unread))
+    context.metrics.set(metrics.MODELS_UNOWNED, len(workers.unowned))
+    context.metrics.set(metrics.PARCELS_WAITING, workers.parcels)
+    context.metrics.set(metrics.PARCEL_EVENTS_WAITING, workers.waiting)
     for one in found:
         context.metrics.set(metrics.OPEN_ALARMS, one["alarms"]["open"], one["model"])
     context.metrics.set(metrics.RETRAINS_RUNNING, sum(one["retrains"]["running"] for one in found))

@@ -1,16 +1,18 @@
 """The first page: every model, those in trouble first."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.fleet.view import Fleet, Member
 from daemon.web.cards import Card, full_card, row_card
 from daemon.web.context import Context
+from daemon.web.fleet import fleet, lag_of
 from daemon.web.status import statuses, totals
-from daemon.web.words import STATES, state_words
+from daemon.web.words import STATES, sentence, state_words
 
 FEW_MODELS: Final = 6
 """So many models are all shown in full."""
@@ -44,14 +46,16 @@ class Overview:
     rows: tuple[Card, ...]
     found: int
     hidden: int
-    trouble: str | None
+    troubles: tuple[str, ...]
+    workers: tuple[Member, ...]
 
 
 async def overview(
     connection: AsyncConnection, context: Context, *, search: str = "", state: str = "", everything: bool = False
 ) -> Overview:
     """The page of the models whose name holds ``search`` and that are in ``state``, where these are not empty."""
-    found = await statuses(connection, lag=context.lag())
+    workers = await fleet(connection, context)
+    found = await statuses(connection, lag=lag_of(workers, context))
     found.sort(key=_trouble)
     wanted = [one for one in found if search.casefold() in one["model"].casefold() and state in {"", one["state"]}]
     in_full = [one for one in wanted if len(found) <= FEW_MODELS or one["state"] not in CALM][:MOST_CARDS]
@@ -65,15 +69,21 @@ async def overview(
         tone=tone,
         models=len(found),
         sums=await totals(connection),
-        lag=context.lag(),
+        lag=lag_of(workers, context),
         last_arrival=max(arrivals, default=None),
         choices=_choices(found, state),
         cards=tuple([await full_card(connection, context, one) for one in in_full]),
         rows=tuple(row_card(context, one) for one in listed),
         found=len(wanted),
         hidden=len(others) - len(listed),
-        trouble=context.not_alive() or context.not_ready(),
+        troubles=tuple(filter(None, (context.not_alive() or context.not_ready(), *_lacking(workers)))),
+        workers=workers.members,
     )
+
+
+def _lacking(workers: Fleet) -> Iterator[str]:
+    """What no worker does, in sentences."""
+    return (f"{sentence(one.text)} {sentence(one.hint)}" for one in workers.troubles())
 
 
 def _trouble(one: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from daemon.web.context import CONTEXT
 from daemon.web.detail import detail
+from daemon.web.fleet import lag
 from daemon.web.openapi import document
 from daemon.web.overview import FEW_MODELS, overview
 from daemon.web.reads import installed_version, unknown_model
@@ -82,7 +83,7 @@ async def _model(request: web.Request) -> dict[str, Any]:
     context = request.app[CONTEXT]
     name = request.match_info["model"]
     async with context.store.read() as connection:
-        status = await model_status(connection, name, lag=context.lag())
+        status = await model_status(connection, name, lag=await lag(connection, context))
         if status is None:
             raise await unknown_model(connection, name)
         page = await detail(connection, context, status, request.query.get("signal", ""))

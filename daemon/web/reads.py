@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.stores.tables import models
 from daemon.web.context import CONTEXT
+from daemon.web.fleet import described, fleet, lag, lag_of
 from daemon.web.listings import DEAD_LETTERS
 from daemon.web.paging import PAGING, Filter, Listing, page, parameters
 from daemon.web.problem import Problem, answer, not_found
@@ -31,7 +32,8 @@ async def get_status(request: web.Request) -> web.Response:
     parameters(request, ())
     context = request.app[CONTEXT]
     async with context.store.read() as connection:
-        found = await statuses(connection, lag=context.lag())
+        workers = await fleet(connection, context)
+        found = await statuses(connection, lag=lag_of(workers, context))
         sums = await totals(connection)
     return answer(
         {
@@ -39,12 +41,22 @@ async def get_status(request: web.Request) -> web.Response:
             "version": installed_version(),
             "mode": context.mode,
             "ready": context.not_ready() is None,
-            "lag": context.lag(),
+            "lag": lag_of(workers, context),
+            "fleet": described(workers),
             "events": {name: sums.get(name, 0) for name in ("prediction", "features", "label")},
             "dead_letters": sums.get("dead_letters", 0),
             "time": context.clock(),
         }
     )
+
+
+async def get_workers(request: web.Request) -> web.Response:
+    """Who is there, what each reads and owns, and what nobody does. Of a daemon alone: nobody."""
+    parameters(request, ())
+    context = request.app[CONTEXT]
+    async with context.store.read() as connection:
+        workers = await fleet(connection, context)
+    return answer({**described(workers), "lag": lag_of(workers, context), "time": context.clock()})
 
 
 async def get_models(request: web.Request) -> web.Response:
@@ -54,7 +66,7 @@ async def get_models(request: web.Request) -> web.Response:
     async with context.store.read() as connection:
         found = await page(connection, MODELS, (), query)
         known = [item["model"] for item in found["items"]]
-        listed = await statuses(connection, known, lag=context.lag())
+        listed = await statuses(connection, known, lag=await lag(connection, context))
     return answer({**found, "items": listed if query.get("order") != "desc" else listed[::-1]})
 
 
@@ -64,7 +76,7 @@ async def get_model(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     name = request.match_info["model"]
     async with context.store.read() as connection:
-        found = await model_status(connection, name, lag=context.lag())
+        found = await model_status(connection, name, lag=await lag(connection, context))
         if found is None:
             raise await unknown_model(connection, name)
     return answer(found)

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from daemon.alerts import figures
 from daemon.alerts.alarm import spoken
+from daemon.fleet.view import few
 from daemon.web import drawing, words
 from daemon.web.assets import asset_url
 
@@ -34,6 +35,7 @@ def environment() -> Environment:
     made.filters.update(
         ago=words.ago,
         count=figures.count,
+        few=few,
         figure=figures.figure,
         lasted=words.lasted,
         moment=words.moment,

@@ -19,6 +19,7 @@ class Tag(StrEnum):
     EVENTS = "Events"
     MODELS = "Models"
     BY_HAND = "By hand"
+    FLEET = "Fleet"
     HEALTH = "Health"
     PAGE = "Status page"
 

@@ -116,6 +116,16 @@ ROUTES: Final = (
     ),
     Route(
         "GET",
+        "/v1/workers",
+        reads.get_workers,
+        "workers",
+        "Who does what, where several daemons share the work",
+        Tag.FLEET,
+        "Workers",
+        problems=(BAD, UNAVAILABLE),
+    ),
+    Route(
+        "GET",
         "/v1/models",
         reads.get_models,
         "list-models",

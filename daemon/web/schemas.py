@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table
 
+from daemon.fleet.workers import Role
 from daemon.stores import tables
 from daemon.web.problem import ProblemKind
 
@@ -170,6 +171,61 @@ MODEL: Final = _object(
     ),
 )
 
+_PARTITIONS: Final = {
+    "type": "array",
+    "items": _object(
+        {
+            "topic": TEXT,
+            "partition": WHOLE,
+            "behind": {**_or_null(WHOLE), "description": "records to be read, as was last said"},
+        },
+        ("topic", "partition", "behind"),
+    ),
+}
+_NAMES: Final = {"type": "array", "items": TEXT}
+_FLEET: Final = {
+    "workers": {
+        "type": "array",
+        "description": "who is there, or was within the hour, in the order of their start; of a daemon alone: nobody",
+        "items": _object(
+            {
+                "worker": {**TEXT, "description": "its name"},
+                "host": TEXT,
+                "roles": {"type": "array", "items": {**TEXT, "enum": list(Role)}},
+                "release": {**TEXT, "description": "of driftd"},
+                "url": {**_or_null(TEXT), "description": "of its page"},
+                "started": {**NUMBER, "description": "epoch seconds"},
+                "seen": {**NUMBER, "description": "when it last gave a sign of life, epoch seconds by its own clock"},
+                "alive": FLAG,
+                "partitions": {**_PARTITIONS, "description": "those that it reads"},
+                "models": {**_NAMES, "description": "those that it watches"},
+            },
+            (
+                "worker",
+                "host",
+                "roles",
+                "release",
+                "url",
+                "started",
+                "seen",
+                "alive",
+                "partitions",
+                "models",
+            ),
+        ),
+    },
+    "unread": {**_PARTITIONS, "description": "partitions that nobody reads"},
+    "unowned": {**_NAMES, "description": "models that nobody watches"},
+    "parcels": _object(
+        {"count": WHOLE, "events": WHOLE}, ("count", "events"), description="what was read and is not judged yet"
+    ),
+    "troubles": {
+        "type": "array",
+        "description": "what nobody does, and what to type",
+        "items": _object({"text": TEXT, "hint": TEXT}, ("text", "hint")),
+    },
+}
+
 SCHEMAS: Final[dict[str, Schema]] = {
     "Event": EVENT,
     "Taken": _object(
@@ -192,12 +248,21 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "version": {**TEXT, "description": "of driftd"},
             "mode": {**TEXT, "enum": ["observe", "recommend", "auto"]},
             "ready": FLAG,
-            "lag": WHOLE,
+            "lag": {**WHOLE, "description": "events that are not processed yet, of the whole fleet where there is one"},
+            "fleet": _object(_FLEET, tuple(_FLEET)),
             "events": _COUNTED,
             "dead_letters": WHOLE,
             "time": {**NUMBER, "description": "the daemon's clock, epoch seconds"},
         },
-        ("models", "version", "mode", "ready", "lag", "events", "dead_letters", "time"),
+        ("models", "version", "mode", "ready", "lag", "fleet", "events", "dead_letters", "time"),
+    ),
+    "Workers": _object(
+        {
+            **_FLEET,
+            "lag": {**WHOLE, "description": "events that are not processed yet"},
+            "time": {**NUMBER, "description": "the daemon's clock, epoch seconds"},
+        },
+        (*_FLEET, "lag", "time"),
     ),
     "Signal": _row(tables.signals),
     "Signals": _list("Signal"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from http_daemon import running
+from seeded_fleet import seed_fleet
 from seeded_store import NOW
 from sqlalchemy import insert
 
@@ -159,6 +160,7 @@ class TestDescription:
 
     async def test_what_is_answered_is_what_is_described(self, tmp_path: Path) -> None:
         async with running(tmp_path, seeded=True) as daemon:
+            await seed_fleet(daemon.store)
             for route in ROUTES:
                 if route.method != "GET" or "/" in route.answers or route.name == "openapi":
                     continue

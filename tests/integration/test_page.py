@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from browser import Tab, browse, find_chromium
 from page_server import ODD_PATH, serving
+from seeded_fleet import seed_fleet
 from seeded_store import NOW
 from sqlalchemy import insert, update
 
@@ -67,6 +68,26 @@ class TestSight:
             assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
             back = await tab.run("getComputedStyle(document.body).backgroundColor")
             assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 200) == dark
+            blameless(tab, server)
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("width", [PHONE, 800, DESK], ids=["phone", "tablet", "desk"])
+    async def test_workers_have_a_line_each_that_follows_the_store(
+        self, tmp_path: Path, tab: Tab, width: int, *, dark: bool
+    ) -> None:
+        async with serving(tmp_path) as (server, store):
+            await seed_fleet(store)
+            await tab.open(server.url, width, dark=dark)
+            lines = "[...document.querySelectorAll('.worker')].map((one) => one.innerText.replace(/\\s+/g, ' '))"
+            reader, _, gone = await tab.run(lines)
+            unit = "" if width == DESK else " behind"
+            assert f"1,240{unit}" in reader
+            assert "Gone 7 min ago" in gone
+            async with store.begin() as connection:
+                await connection.execute(update(tables.partitions).values(behind=0))
+            await polled(tab)
+            assert f" 0{unit}" in (await tab.run(lines))[0]
+            assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
             blameless(tab, server)
 
     async def test_charts_are_drawn_and_outlive_the_renewal(self, tmp_path: Path, tab: Tab) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 from page_server import ODD_PATH, serving
 from pipelines import batch, keep
 from seeded_events import traffic
+from seeded_fleet import seed_fleet
 from seeded_store import NOW
 from sqlalchemy import delete, insert, update
 
@@ -59,6 +60,18 @@ class TestText:
             example = re.search(r"-d &#39;(.*?)&#39;", page) or re.search(r"-d '(.*?)'", page)
             assert example is not None
             assert event.check(example[1].replace("&#34;", '"').encode()).accepted == 1
+
+    async def test_who_shares_the_work_is_shown_and_nothing_where_the_daemon_is_alone(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (server, store):
+            assert "Workers" not in (await fetch(server, "/"))[1]
+            await seed_fleet(store)
+            for path in ("/", "/fragments/overview"):
+                _, page = await fetch(server, path)
+                assert page.count('<li class="worker') == 3
+                assert page.count('<li class="worker gone"') == 1
+                assert "Nobody reads driftd.events 4. See the logs of the workers that ingest" in page
+                assert '<a href="http://node-2.example:6066">node-2</a>' in page
+                assert "uplift &lt;b&gt;test&lt;/b&gt;" in page.split("Workers</h2>")[1]
 
     async def test_a_model_that_still_learns_has_a_page(self, tmp_path: Path) -> None:
         async with serving(tmp_path, seeded=False) as (server, store):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.fleet.workers import ALL_ROLES, Role
 from daemon.settings import (
     DetectorChoice,
     Mode,
@@ -14,8 +15,10 @@ from daemon.settings import (
     Settings,
     SettingsError,
     check_choices,
+    describe,
     load,
     model_key,
+    warnings,
 )
 from daemon.settings.names import Name, leaves
 from daemon.settings.report import shown
@@ -54,6 +57,7 @@ def test_an_empty_environment_gives_the_promised_defaults() -> None:
         ("DRIFTD_EVENTS_PER_FALSE_ALARM", "100_000", 100_000),
         ("DRIFTD_MODE", "observe", Mode.OBSERVE),
         ("DRIFTD_TOPICS", "a, b", ("a", "b")),
+        ("DRIFTD_ROLE", "train, web,ingest,detect,web", ALL_ROLES),
         ("DRIFTD_RETRAIN__ON", "concept,drift", ("concept", "drift")),
         ("DRIFTD_RETRAIN__COMMAND", "train.py --name 'two words'", ("train.py", "--name", "two words")),
         ("DRIFTD_RETRAIN__PYTHON", "/opt/python", Path("/opt/python")),
@@ -311,3 +315,68 @@ def test_one_key_without_the_other_or_without_a_bucket_is_refused() -> None:
     both = {"DRIFTD_ARCHIVE_ACCESS_KEY": "a", "DRIFTD_ARCHIVE_SECRET_KEY": "b"}
     with pytest.raises(SettingsError, match="no s3:// address"):
         load({"DRIFTD_ARCHIVE_URL": "/srv/driftd", **both})
+
+
+# several daemons that share the work
+
+FLEET = {"DRIFTD_BROKER": "kafka://b:9092", "DRIFTD_DATABASE_URL": "postgresql://u@db/driftd"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_fleet"),
+    [
+        ({}, False),
+        (FLEET, True),
+        ({**FLEET, "DRIFTD_BROKER": "kafka+ssl://b:9093"}, True),
+        ({**FLEET, "DRIFTD_BROKER": "embedded://"}, False),
+        ({**FLEET, "DRIFTD_DATABASE_URL": "sqlite:////tmp/postgresql.db"}, False),
+        ({"DRIFTD_BROKER": "kafka://b:9092"}, False),
+    ],
+)
+def test_daemons_share_the_work_where_all_of_it_is_in_servers(environ: dict[str, str], *, is_fleet: bool) -> None:
+    assert load(environ).is_fleet == is_fleet
+
+
+def test_a_daemon_of_a_fleet_may_do_a_part_of_the_work() -> None:
+    assert load({**FLEET, "DRIFTD_ROLE": "web,ingest"}).role == {Role.INGEST, Role.WEB}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ([], ["DRIFTD_BROKER=kafka://HOST:PORT,...", "DRIFTD_DATABASE_URL=postgresql://USER@HOST/DATABASE"]),
+        (["DRIFTD_BROKER"], ["DRIFTD_DATABASE_URL=postgresql://USER@HOST/DATABASE"]),
+        (["DRIFTD_DATABASE_URL"], ["DRIFTD_BROKER=kafka://HOST:PORT,..."]),
+    ],
+)
+def test_a_part_of_the_work_is_refused_where_nobody_else_can_do_the_rest(given: list[str], missing: list[str]) -> None:
+    said = problems({"DRIFTD_ROLE": "web,ingest", **{name: FLEET[name] for name in given}})
+    assert list(said) == ["DRIFTD_ROLE"]
+    assert said["DRIFTD_ROLE"].startswith("DRIFTD_ROLE=ingest,web: must be ingest,detect,web,train for a daemon alone")
+    assert said["DRIFTD_ROLE"].endswith(" and ".join(missing))
+
+
+@pytest.mark.parametrize("roles", ["fetch", "ingest,fetch", ",", " , "])
+def test_a_role_that_there_is_not_is_refused_with_those_that_there_are(roles: str) -> None:
+    said = problems({**FLEET, "DRIFTD_ROLE": roles})
+    assert f"DRIFTD_ROLE={roles}: must be any of ingest, detect, web, train" in said["DRIFTD_ROLE"]
+
+
+def test_the_command_line_says_what_a_daemon_does_rather_than_the_environment() -> None:
+    settings = load({**FLEET, "DRIFTD_ROLE": "train"}, role="web")
+    assert settings.role == {Role.WEB}
+    (row,) = [row for row in describe(settings) if row.variable == "DRIFTD_ROLE"]
+    assert (row.value, row.source, row.default) == ("web", "--role", "ingest,detect,web,train")
+
+
+@pytest.mark.parametrize("role", ["fetch", "", " "])
+def test_what_the_command_line_says_wrong_is_said_to_come_from_there(role: str) -> None:
+    with pytest.raises(SettingsError, match=r"must be any of ingest, detect, web, train, .*; --role says so"):
+        load(FLEET, role=role)
+
+
+def test_one_is_warned_of_files_that_only_one_machine_of_a_fleet_has() -> None:
+    assert list(warnings(load({}))) == []
+    assert list(warnings(load({**FLEET, "DRIFTD_ARCHIVE_URL": "/srv/driftd"}))) == []
+    (warning,) = warnings(load(FLEET))
+    assert "DRIFTD_ARCHIVE_URL: is not set: datasets and versions are only on the machine" in str(warning)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.settings import ModelSettings, Settings, SettingsError, check_config_rows, describe, load
+from daemon.settings import ModelSettings, Settings, SettingsError, describe, load
 from daemon.settings.names import leaves
 
 SECRETS = [name for name in leaves(Settings) if name.secret]
@@ -87,7 +87,7 @@ def test_a_secret_is_in_no_error(variable: str) -> None:
 def test_of_a_database_no_part_of_the_password_is_shown(password: str) -> None:
     (row,) = (
         row
-        for row in check_config_rows({"DRIFTD_DATABASE_URL": f"postgresql://user:{password}SECRET@host/db"})
+        for row in describe(load({"DRIFTD_DATABASE_URL": f"postgresql://user:{password}SECRET@host/db"}))
         if row.variable == "DRIFTD_DATABASE_URL"
     )
     assert "SECRET" not in row.value
@@ -95,7 +95,7 @@ def test_of_a_database_no_part_of_the_password_is_shown(password: str) -> None:
 
 
 def test_a_database_is_shown_without_its_password() -> None:
-    rows = check_config_rows({"DRIFTD_DATABASE_URL": "postgresql://driftd:precious@db:5432/driftd?sslkey=x"})
+    rows = describe(load({"DRIFTD_DATABASE_URL": "postgresql://driftd:precious@db:5432/driftd?sslkey=x"}))
     shown = next(row.value for row in rows if row.variable == "DRIFTD_DATABASE_URL")
     assert shown == "postgresql://driftd:***@db:5432/driftd?***"
 
@@ -193,7 +193,7 @@ def test_a_misspelt_credential_is_refused(tmp_path: Path) -> None:
 def test_check_config_says_where_each_value_came_from(tmp_path: Path) -> None:
     (tmp_path / "api_token").write_text(PRECIOUS)
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "DRIFTD_HTTP_PORT": "7000", "DRIFTD_MODELS__A__MODE": "observe"}
-    rows = {row.variable: row for row in check_config_rows(environ)}
+    rows = {row.variable: row for row in describe(load(environ))}
     assert (rows["DRIFTD_API_TOKEN"].value, rows["DRIFTD_API_TOKEN"].secret) == ("***", True)
     assert rows["DRIFTD_API_TOKEN"].source == f"file {tmp_path / 'api_token'}"
     assert (rows["DRIFTD_HTTP_PORT"].value, rows["DRIFTD_HTTP_PORT"].source) == ("7000", "environment")

@@ -1,0 +1,86 @@
+"""What is answered of several workers, by any of them, on each database that this machine offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from http_daemon import running
+from seeded_fleet import ALL_ROUND, seed_fleet
+from seeded_store import NOW
+from sqlalchemy import insert
+
+from daemon.stores import tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from databases import Database
+
+
+async def test_any_node_says_who_does_what(tmp_path: Path, database: Database) -> None:
+    async with running(tmp_path, url=database.store(tmp_path), lag=lambda: 7) as daemon:
+        await seed_fleet(daemon.store)
+        status, answer = await daemon.get("/v1/workers")
+        assert status == 200
+        reader, all_round, gone = answer["workers"]
+        assert reader["partitions"][2] == {"topic": "driftd.events", "partition": 2, "behind": 1_200}
+        assert (reader["alive"], reader["roles"], reader["models"]) == (True, ["ingest", "detect"], ["churn", "loans"])
+        assert (all_round["host"], all_round["url"]) == ("node-2", ALL_ROUND.url)
+        assert all_round["roles"] == ["ingest", "detect", "web", "train"]
+        assert (gone["alive"], gone["seen"], gone["partitions"], gone["models"]) == (False, NOW - 420, [], [])
+        assert answer["unread"] == [{"topic": "driftd.events", "partition": 4, "behind": 77}]
+        assert answer["unowned"] == ["newcomer"]
+        assert answer["parcels"] == {"count": 2, "events": 310}
+        assert [one["text"] for one in answer["troubles"]] == [
+            "nobody reads driftd.events 4",
+            "nobody watches newcomer",
+        ]
+
+
+async def test_a_daemon_alone_answers_that_nobody_is_beside_it(tmp_path: Path, database: Database) -> None:
+    async with running(tmp_path, url=database.store(tmp_path), lag=lambda: 7) as daemon:
+        _, answer = await daemon.get("/v1/workers")
+        nobody = {"workers": [], "unread": [], "unowned": [], "parcels": {"count": 0, "events": 0}, "troubles": []}
+        assert answer == {**nobody, "lag": 7, "time": NOW}
+        assert (await daemon.get("/v1/status"))[1]["fleet"] == nobody
+
+
+async def test_the_lag_is_the_fleets_whichever_node_is_asked(tmp_path: Path, database: Database) -> None:
+    async with running(tmp_path, url=database.store(tmp_path), lag=lambda: 7) as daemon:
+        async with daemon.store.begin() as connection:
+            await connection.execute(insert(tables.models).values(model="loans", state="steady", created=NOW))
+        assert (await daemon.get("/v1/models/loans"))[1]["lag"] == 7
+        await seed_fleet(daemon.store)
+        _, status = await daemon.get("/v1/status")
+        _, workers = await daemon.get("/v1/workers")
+        _, models = await daemon.get("/v1/models")
+        _, model = await daemon.get("/v1/models/loans")
+        assert {status["lag"], workers["lag"], model["lag"], models["items"][0]["lag"]} == {1_632}
+        assert status["models"][0]["lag"] == 1_632
+
+
+async def test_prometheus_is_told_of_the_whole_fleet(tmp_path: Path, database: Database) -> None:
+    async def gauges() -> dict[str, float]:
+        async with daemon.client.get("/metrics") as answer:
+            lines = [line.split() for line in (await answer.text()).splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in lines}
+
+    names = (
+        "workers_alive",
+        "partitions_unread",
+        "models_unowned",
+        "parcels_waiting",
+        "parcel_events_waiting",
+        "lag_events",
+    )
+    async with running(tmp_path, url=database.store(tmp_path), lag=lambda: 7) as daemon:
+        assert [(await gauges())[f"driftd_{name}"] for name in names] == [0, 0, 0, 0, 0, 7]
+        await seed_fleet(daemon.store)
+        assert [(await gauges())[f"driftd_{name}"] for name in names] == [2, 1, 1, 2, 310, 1_632]
+
+
+async def test_only_the_topics_that_are_read_count(tmp_path: Path, database: Database) -> None:
+    async with running(tmp_path, url=database.store(tmp_path), topics=("other",)) as daemon:
+        await seed_fleet(daemon.store)
+        _, answer = await daemon.get("/v1/workers")
+        assert (answer["unread"], answer["lag"]) == ([], 310)
