@@ -68,9 +68,10 @@ class ArrowDecoder:
     def decode(self, records: Sequence[Record]) -> tuple[Rows, int] | None:
         """The rows of ``records`` and the number of their events, or None where the usual way has to look at them."""
         values = [record.value for record in records]
-        if max(map(len, values)) > self.limits.event_bytes or not all(map(_is_whole, values)):
-            return None
         document = b"\n".join(values)
+        sizes = np.fromiter(map(len, values), np.int64, len(values))
+        if sizes.max() > self.limits.event_bytes or not _are_whole(document, sizes):
+            return None
         if not (document.isascii() or _is_text(document)):
             return None
         try:
@@ -191,9 +192,16 @@ def _finite(values: pa.ChunkedArray) -> bool:
     return values.type != pa.float64() or bool(np.isfinite(values.to_numpy()).all())
 
 
-def _is_whole(value: bytes) -> bool:
-    """Whether no document of this value can go on in the next."""
-    return value.startswith(b"{") and value.endswith((b"}", b"}\n"))
+def _are_whole(document: bytes, sizes: NDArray[np.int64]) -> bool:
+    """Whether no document of a value can go on in the next one: values of these sizes, with a line end in between."""
+    octets = np.frombuffer(document, np.uint8)
+    behind = np.cumsum(sizes + 1) - 1
+    first, last, before_last = octets[behind - sizes], octets[behind - 1], octets[np.maximum(behind - 2, 0)]
+    closed = (last == _CLOSING) | ((last == _LINE_END) & (before_last == _CLOSING))
+    return bool(sizes.min() > 1 and (first == _OPENING).all() and closed.all())
+
+
+_OPENING, _CLOSING, _LINE_END = (ord(one) for one in "{}\n")
 
 
 def _is_text(document: bytes) -> bool:

@@ -115,7 +115,7 @@ class LimitSettings(Group):
 class PipelineSettings(Group):
     """How events are worked through."""
 
-    batch_events: Count = 5_000
+    batch_events: Count = 20_000
     """Most events that are taken from the log at once."""
     checkpoint_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
     """Time between two checkpoints of state and offsets, in milliseconds."""

@@ -142,7 +142,7 @@ class Consumer(faust_aiokafka.Consumer):
         limits = self._feed.limits
         wanted = {target: offset for target, offset in self._nexts.items() if TP(*target) in active}
         try:
-            found = await self._reads.fetch(wanted, limits.records, timeout)
+            found = await self._reads.fetch(wanted, limits, timeout)
         except OffsetOutOfRangeError:
             self._seek_again()
             return
@@ -186,6 +186,9 @@ class Consumer(faust_aiokafka.Consumer):
 
 def _batches(found: Fetched, most_bytes: int) -> Iterator[Batch]:
     """What was fetched as batches of about so many bytes; the last one reaches to where the next fetch goes on."""
+    if found.size <= most_bytes:
+        yield Batch(*found.target, found.records, found.next_offset)
+        return
     records: list[Record] = []
     size = 0
     for record in found.records:

@@ -19,16 +19,16 @@ from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionE
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from daemon.events.keys import count_documents
+from daemon.events.keys import count_all
 from daemon.transports.base import Record, TopicPartition
 from daemon.transports.faust_batches import feed_of
 from daemon.transports.kafka_keys import KeyWatch
+from daemon.transports.kafka_records import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aiokafka.structs import ConsumerRecord
-
+    from daemon.transports.base import FetchLimits
     from daemon.transports.kafka import KafkaTransport
 
 logger = logging.getLogger(__name__)
@@ -55,10 +55,11 @@ class Bounds(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What came of one partition, and the offset at which the next fetch goes on."""
+    """What came of one partition, the bytes of its values, and the offset at which the next fetch goes on."""
 
     target: TopicPartition
     records: list[Record]
+    size: int
     next_offset: int
 
 
@@ -69,6 +70,12 @@ class ConsumerThread(AIOKafkaConsumerThread):
         super().__post_init__()
         self._keys = KeyWatch()
         self._tombstones: set[str] = set()
+        self._pieces: Pieces | None = None
+
+    async def on_start(self) -> None:
+        """Connect."""
+        await super().on_start()
+        self._pieces = Pieces(self._ensure_consumer())
 
     def _create_worker_consumer(self, transport: object) -> AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         feed = feed_of(self.app)
@@ -127,29 +134,28 @@ class ConsumerThread(AIOKafkaConsumerThread):
             except IllegalStateError:
                 logger.info("%s/%d was taken away meanwhile", *target)
 
-    async def fetch(self, nexts: Mapping[TopicPartition, int], most: int, timeout: float) -> list[Fetched]:  # noqa: ASYNC109 - Faust's
+    async def fetch(self, nexts: Mapping[TopicPartition, int], limits: FetchLimits, timeout: float) -> list[Fetched]:  # noqa: ASYNC109 - Faust's
         """Return what there is of the first partition that has something, or what comes first within some seconds.
 
         `nexts` are the offsets at which each goes on. Where a log holds only marks of its own, records are none and
         the offset is a later one. Raises OffsetOutOfRangeError where one is not in its log. Called from the daemon's
         thread.
         """
-        return cast("list[Fetched]", await self.call_thread(self._fetch, dict(nexts), most, timeout))
+        return cast("list[Fetched]", await self.call_thread(self._fetch, dict(nexts), limits, timeout))
 
-    async def _fetch(self, nexts: dict[TopicPartition, int], most: int, timeout: float) -> list[Fetched]:  # noqa: ASYNC109
-        consumer = self._ensure_consumer()
+    async def _fetch(self, nexts: dict[TopicPartition, int], limits: FetchLimits, timeout: float) -> list[Fetched]:  # noqa: ASYNC109
+        assigned = self._ensure_consumer().assignment()
         if not self.consumer.flow_active:
             return []  # a wait for records here would hold up the assignment that is being made
-        assigned = consumer.assignment()
         targets = [one for one in (KafkaPartition(*target) for target in nexts) if one in assigned]
-        got: dict[KafkaPartition, list[ConsumerRecord]] = {}
+        got: dict[KafkaPartition, list[Record]] = {}
         try:
             for target in targets:
-                got = await consumer.getmany(target, timeout_ms=0, max_records=most)
+                got = await self._read(limits, target)
                 if got:
                     break
             else:
-                got = await consumer.getmany(*targets, timeout_ms=round(timeout * 1000), max_records=most)
+                got = await self._read(limits, *targets, timeout=timeout)
         except NoOffsetForPartitionError:
             return []  # just assigned, and not yet sought
         found = []
@@ -160,6 +166,34 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 after = max(position or 0, records[-1].offset + 1 if records else 0)
                 found.append(self._fetched(target, records, after))
         return found
+
+    async def _read(
+        self,
+        limits: FetchLimits,
+        *targets: KafkaPartition,
+        timeout: float = 0.0,  # noqa: ASYNC109
+    ) -> dict[KafkaPartition, list[Record]]:
+        """The records of one of these partitions, up to both limits or somewhat above that of the size."""
+        consumer, pieces = self._ensure_consumer(), self._pieces
+        if pieces is None:
+            return {}
+        pieces.most = limits.records
+        got = await consumer.getmany(*targets, timeout_ms=round(timeout * 1000), max_records=1)
+        for target, [first] in got.items():
+            records = first.records
+            size = last = _size(records)
+            # a piece is of one record batch, which may be small. Nothing is waited for from here on, so that no
+            # rebalance or seek comes in between
+            while len(records) < limits.records and size + last <= limits.size:
+                pieces.most = limits.records - len(records)
+                more = await consumer.getmany(target, max_records=1)
+                if not more:
+                    break
+                records += more[target][0].records
+                last = _size(more[target][0].records)
+                size += last
+            return {target: records}
+        return {}
 
     def _position(self, target: KafkaPartition) -> int | None:
         state = self._state(target)
@@ -173,12 +207,9 @@ class ConsumerThread(AIOKafkaConsumerThread):
             return None
         return subscription.assignment.state_value(target)
 
-    def _fetched(self, target: KafkaPartition, found: list[ConsumerRecord], next_offset: int) -> Fetched:
-        records = [
-            Record(one.offset, one.timestamp / 1000.0, one.key, one.value, count_documents(one.value))
-            for one in found
-            if one.value is not None
-        ]
+    def _fetched(self, target: KafkaPartition, found: list[Record], next_offset: int) -> Fetched:
+        values = [one.value for one in found]
+        records = found if None not in values else [one for one in found if one.value is not None]
         if len(records) < len(found) and target.topic not in self._tombstones:
             self._tombstones.add(target.topic)
             logger.warning(
@@ -190,7 +221,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
             )
         known = self._ensure_consumer()._client.cluster.partitions_for_topic(target.topic)  # noqa: SLF001
         self._keys.look(target.topic, target.partition, len(known or ()), records)
-        return Fetched(TopicPartition(*target), records, next_offset)
+        counts = count_all(values if records is found else [one.value for one in records])
+        if counts.count(1) < len(counts):
+            records = [one._replace(events=count) for one, count in zip(records, counts, strict=True)]
+        return Fetched(TopicPartition(*target), records, _size(records), next_offset)
 
     def ends(self) -> dict[TopicPartition, int | None]:
         """The ends of what is committed in the assigned partitions, as of the last fetch. Called from any thread."""
@@ -215,6 +249,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 await consumer.commit(mine)
         except (KafkaError, IllegalStateError) as error:
             logger.info("could not tell Kafka how far the store is: %r", error)
+
+
+def _size(records: Iterable[Record]) -> int:
+    return sum(len(one.value or b"") for one in records)
 
 
 def _instance(data_folder: str) -> str:

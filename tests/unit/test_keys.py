@@ -1,8 +1,10 @@
 """The id of a document, whatever notation it is in, and the number of documents."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from daemon.events.keys import count_documents, key_of, keyed_documents
+from daemon.events.keys import count_all, count_documents, key_of, keyed_documents
 from daemon.transports.kafka_keys import partition_of, split
 
 
@@ -43,6 +45,19 @@ def test_the_id_is_that_which_the_event_will_have(document: bytes, key: str | No
 )
 def test_documents_are_counted_however_they_are_written(value: bytes, count: int) -> None:
     assert count_documents(value) == count
+
+
+PARTS = st.sampled_from(
+    [
+        *(b'{"a":1}', b'{"a":{"b":[{}]}}', b'{"t":"}{"}', b'{"t":"} "}', b"{broken", b"broken}", b"}", b"{", b"[{}]"),
+        *(b"\n", b"\n", b"\n\n", b" ", b"\t", b",", b"7", b'{\n"a":\n{}\n}', b"\xef\xbb\xbf", b"\xff"),
+    ]
+)
+
+
+@given(st.lists(st.lists(PARTS, max_size=6).map(b"".join), max_size=6))
+def test_many_values_are_counted_as_each_is(values: list[bytes]) -> None:
+    assert count_all(values) == [count_documents(value) for value in values]
 
 
 def test_a_document_of_many_lines_goes_on_as_one() -> None:
