@@ -12,9 +12,8 @@ from daemon.lifecycle.promotion import NotPossible, VersionReason
 from daemon.lifecycle.standing import settle
 from daemon.lifecycle.triggers import Triggers, start_rollback
 from daemon.logs import get_logger
-from daemon.monitoring.references import give
+from daemon.monitoring.changes import Change, Changes
 from daemon.monitoring.tasks import Task
-from daemon.pipeline import Pipeline
 from daemon.stores.engine import Store
 from daemon.web.context import NoSuch, Refused
 from detectors.columns import Stream
@@ -32,7 +31,7 @@ class HandActions:
         self,
         store: Store,
         triggers: Triggers,
-        pipeline: Pipeline,
+        changes: Changes,
         append: Append,
         *,
         wake_retrainer: Callable[[], None],
@@ -40,7 +39,7 @@ class HandActions:
     ) -> None:
         self._store = store
         self._triggers = triggers
-        self._pipeline = pipeline
+        self._changes = changes
         self._append = append
         self._wake_retrainer = wake_retrainer
         self._wake_dispatcher = wake_dispatcher
@@ -131,9 +130,8 @@ class HandActions:
     ) -> Mapping[str, Any]:
         """Let a model be compared with the references given from now on."""
         log.info("reference set by hand", model=model, by=by, streams=[str(stream) for stream in references])
-        given = dict(references)
-        await self._pipeline.change(model, lambda monitor: give(monitor, None if task is None else Task(task), given))
-        rows = {stream.value: reference.rows for stream, reference in given.items()}
+        await self._changes.change(model, Change(references, None if task is None else Task(task)))
+        rows = {stream.value: reference.rows for stream, reference in references.items()}
         said = ", ".join(f"{stream} of {count:,} rows" for stream, count in rows.items())
         return {"model": model, "streams": rows, "message": f"{model} has a reference: {said}"}
 

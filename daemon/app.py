@@ -22,19 +22,22 @@ from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.client import leave_token
 from daemon.events import dead_letters, event
+from daemon.fleet.member import FleetMember, Limits
+from daemon.fleet.workers import Role
 from daemon.lifecycle.adoption import Adoption
 from daemon.lifecycle.retrains import Retrains
 from daemon.lifecycle.schedule import Schedule
 from daemon.lifecycle.triggers import Triggers
 from daemon.logs import get_logger
-from daemon.measuring import measure
+from daemon.measuring import measure, tell_dead_letters
 from daemon.metrics import BATCH_SECONDS, BATCHES, Metrics
+from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.monitoring.respond import Responder
 from daemon.monitoring.volume import Volume
 from daemon.pipeline import Pipeline
 from daemon.service_manager import ServiceManager
-from daemon.settings import Settings
+from daemon.settings import Settings, warnings
 from daemon.stores.engine import StoreAway, StoreError, StoreRefuses, first_line, open_store
 from daemon.stores.migrate import upgrade
 from daemon.stream import StreamService, build
@@ -44,7 +47,7 @@ from daemon.transports.opening import open_patiently
 from daemon.transports.registry import make_transport
 from daemon.web import app as web
 from daemon.web.context import Context
-from daemon.web.server import CannotListen
+from daemon.web.server import CannotListen, Server
 from daemon.web.server import serve as listen
 from retrain.storage.base import StorageError, StorageRefused
 
@@ -87,8 +90,11 @@ class Daemon:
         self._ready = False
         self._waited_at = float("-inf")
         self.stream: StreamService | None = None
+        self.server: Server | None = None
+        self.retrainer: Retrains | None = None
         self.local_token = secrets.token_urlsafe(32)
         self.limits = parts.event_limits(settings)
+        self.roles = settings.role
 
     @classmethod
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
@@ -102,6 +108,8 @@ class Daemon:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self.settings
+        for warning in warnings(settings):
+            log.warning(warning)
         # the log first: opening it takes the data folder, so that a second daemon changes nothing
         self.transport = make_transport(settings.broker, parts.transport_options(settings))
         await open_patiently(self.transport, settings.kafka.wait_seconds)
@@ -117,11 +125,10 @@ class Daemon:
             await self.archive.check()
         # alerts, so that whatever happens from here on is told
         self.dispatcher = self._make_dispatcher()
-        self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
+        if Role.DETECT in self.roles:
+            self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
         self.triggers = self._make_triggers()
         self.volume = Volume(time.time())
-        async with self.store.read() as connection:
-            await self.volume.load(connection)
         # the pipeline, at its last checkpoint
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
@@ -129,8 +136,9 @@ class Daemon:
         # before the first request: what the log holds is told apart from what has been processed
         await self.transport.continue_from(await self.pipeline.offsets())
         # retrains, once there is a pipeline to go by their results
-        self.retrainer = self._make_retrainer()
-        self._run(stack, self.retrainer.run(), "retrains", self.retrainer.stop)
+        if Role.TRAIN in self.roles:
+            self.retrainer = self._make_retrainer()
+            self._run(stack, self.retrainer.run(), "retrains", self.retrainer.stop)
         self.actions = HandActions(
             self.store,
             self.triggers,
@@ -140,36 +148,40 @@ class Daemon:
             wake_dispatcher=self.dispatcher.wake,
         )
         # the page before the stream: it shows how the daemon catches up
-        self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
-        stack.push_async_callback(self.server.stop)
-        if settings.api_token is None:
-            leave_token(settings.data_dir, self.local_token)
-        self.stream = self._make_stream()
-        stack.push_async_callback(self.stream.stop, settings.shutdown_seconds)
-        await self.stream.start()
+        if Role.WEB in self.roles:
+            self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
+            stack.push_async_callback(self.server.stop)
+            if settings.api_token is None:
+                leave_token(settings.data_dir, self.local_token)
+        if Role.INGEST in self.roles:
+            self.stream = self._make_stream()
+            stack.push_async_callback(self.stream.stop, settings.shutdown_seconds)
+            await self.stream.start()
         for name, work in (("checkpoints", self.pipeline.run()), ("housekeeping", self._keep_house())):
             self._run(stack, work, name)
-        self.schedule = self._make_schedule()
-        self._run(stack, self.schedule.run(), "schedule", self.schedule.stop)
+        if Role.DETECT in self.roles:
+            self.schedule = self._make_schedule()
+            self._run(stack, self.schedule.run(), "schedule", self.schedule.stop)
         self._ready = True
-        self.manager.ready(f"serving {self.server.url}")
+        page = None if self.server is None else self.server.url
+        self.manager.ready(f"serving {page}" if page else f"working: {', '.join(sorted(self.roles))}")
         if settings.slack_app_token is not None:
             log.warning("DRIFTD_SLACK_APP_TOKEN has no effect yet: use driftd ack and driftd silence, not buttons")
-        log.info("ready", page=self.server.url, data=str(settings.data_dir.absolute()))
+        log.info("ready", page=page, roles=sorted(self.roles), data=str(settings.data_dir.absolute()))
 
     async def wait(self) -> int:
         """Wait until the daemon is told to stop, or cannot go on. Returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        assert self.stream is not None  # noqa: S101 (start has made it)
-        ended = asyncio.create_task(self.stream.join(), name="stream")
-        stopped = asyncio.create_task(self._stop.wait(), name="signal")
-        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for one in (ended, stopped):
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop.wait(), name="signal")]
+        if self.stream is not None:
+            waits.append(asyncio.create_task(self.stream.join(), name="stream"))
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
             one.cancel()
         self.manager.stopping()
-        failure = self._failure or self.stream.failure
+        failure = self._failure or (None if self.stream is None else self.stream.failure)
         self._ready = False
         if failure is not None:
             log.error("ends, so that it is started again", error=str(failure), exc_info=failure)
@@ -230,7 +242,8 @@ class Daemon:
         return incident
 
     def _wake_retrainer(self) -> None:
-        self.retrainer.wake()
+        if self.retrainer is not None:  # else it is another worker's, which looks by itself
+            self.retrainer.wake()
 
     def _make_retrainer(self) -> Retrains:
         settings = self.settings
@@ -241,25 +254,49 @@ class Daemon:
             adopt=Adoption(self.store, self.places, self.pipeline, settings.model, self.dispatcher.wake),
             note=self._note,
             metrics=self.metrics,
+            alone=not settings.is_fleet,
+            may_deploy=self._may_deploy,
         )
+
+    async def _may_deploy(self) -> bool:
+        return not isinstance(self.pipeline, FleetMember) or await self.pipeline.may("deploy")
 
     def _make_schedule(self) -> Schedule:
         due = parts.entries(self.settings, self.store, self.archive, self.triggers)
         return Schedule(self.store, due, zone=self.settings.timezone)
 
-    def _make_pipeline(self) -> Pipeline:
+    def _make_pipeline(self) -> Pipeline | FleetMember:
         settings = self.settings
         self.responder = Responder(self.triggers, lambda model: settings.model(model).alerts.group_seconds)
-        return Pipeline(
+
+        def monitor_of(model: str) -> Monitor:
+            return make_monitor(model, settings.model(model), self.limits)
+
+        seconds, most_models = settings.pipeline.checkpoint_ms / 1000, settings.limits.models
+        if not settings.is_fleet:
+            return Pipeline(
+                self.store,
+                self.archive,
+                monitor_of,
+                self.responder,
+                clock=time.time,
+                checkpoint_seconds=seconds,
+                most_models=most_models,
+                limits=self.limits,
+                loaded=self.volume.load,
+                committed=self._committed,
+            )
+        return FleetMember(
             self.store,
             self.archive,
-            lambda model: make_monitor(model, settings.model(model), self.limits),
+            monitor_of,
             self.responder,
-            clock=time.time,
-            checkpoint_seconds=settings.pipeline.checkpoint_ms / 1000,
-            most_models=settings.limits.models,
-            limits=self.limits,
-            committed=self._committed,
+            worker=parts.worker(settings, time.time()),
+            limits=Limits(checkpoint_seconds=seconds, most_models=most_models, events=self.limits),
+            stream=lambda: self.stream,
+            stored=self._stored,
+            judged=self._judged,
+            claimed=self.volume.load,
         )
 
     def _make_stream(self) -> StreamService:
@@ -286,6 +323,7 @@ class Daemon:
             access=parts.access(settings, self.local_token),
             limits=parts.body_limits(settings),
             topic=settings.topics[0],
+            topics=settings.topics,
             mode=settings.mode,
             min_effect=lambda model: settings.model(model).min_effect,
             reference_rows=lambda model: settings.model(model).reference_rows,
@@ -308,8 +346,15 @@ class Daemon:
         return await self.transport.append(topic, value, events, timestamp=time.time())
 
     async def _committed(self, offsets: Mapping[TopicPartition, int], snapshot: Snapshot) -> None:
+        await self._stored(offsets, snapshot)
+        await self._judged(snapshot)
+
+    async def _stored(self, offsets: Mapping[TopicPartition, int], snapshot: Snapshot) -> None:
         for target in snapshot.offsets:
             await self.transport.processed(target, offsets[target])
+        tell_dead_letters(self.metrics, snapshot)
+
+    async def _judged(self, snapshot: Snapshot) -> None:
         self.volume.heard(one.monitor for one in snapshot.monitors)
         measure(self.metrics, snapshot, time.time())
         if any(one.findings.verdicts for one in snapshot.monitors):
@@ -336,9 +381,15 @@ class Daemon:
     async def _tidy(self) -> None:
         settings = self.settings
         await self._listen_for_silence()
+        if self.pipeline.monitors:
+            async with self.store.begin(self.pipeline.monitors) as connection:
+                await self.volume.save(connection, self.pipeline.monitors)
+        if isinstance(self.pipeline, FleetMember):
+            if not await self.pipeline.may("housekeeping"):
+                return
+        else:
+            await self.transport.trim(await self.pipeline.offsets(), now=time.time())
         await self.archive.compact(settings.archive.file_rows)
-        async with self.store.begin() as connection:
-            await self.volume.save(connection)
         await outbox.prune(self.store, time.time() - OUTBOX_DAYS * parts.DAY_SECONDS)
         await dead_letters.trim(
             self.store,
@@ -347,7 +398,6 @@ class Daemon:
             days=settings.dead_letters.days,
             now=time.time(),
         )
-        await self.transport.trim(await self.pipeline.offsets(), now=time.time())
 
     def _not_alive(self) -> str | None:
         """What stands still though there is work, if anything does."""
@@ -368,7 +418,7 @@ class Daemon:
             if verdicts:
                 async with self.store.begin() as connection:
                     await self.responder.judge(connection, monitor.model, monitor.version, verdicts, now)
-                    await self.volume.save(connection)
+                    await self.volume.save(connection, [monitor.model])
                 self.dispatcher.wake()
 
     def _run(

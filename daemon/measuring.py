@@ -10,8 +10,6 @@ EVENT_TYPES = ("prediction", "features", "label")
 def measure(told: Metrics, snapshot: Snapshot, now: float) -> None:
     """Count what has been stored at ``now``."""
     told.set(metrics.LAST_CHECKPOINT, now)
-    for letter in snapshot.dead:
-        told.add(metrics.DEAD_LETTERS, 1, str(letter["reason"]))
     for one in snapshot.monitors:
         model, counts = one.monitor.model, one.findings.counts
         for kind in EVENT_TYPES:
@@ -26,3 +24,9 @@ def measure(told: Metrics, snapshot: Snapshot, now: float) -> None:
         performance = one.row["performance"]
         if performance is not None:
             told.set(metrics.PERFORMANCE, performance["value"], model, performance["metric"])
+
+
+def tell_dead_letters(told: Metrics, snapshot: Snapshot) -> None:
+    """Count what was put aside, by reason."""
+    for letter in snapshot.dead:
+        told.add(metrics.DEAD_LETTERS, 1, str(letter["reason"]))

@@ -1,9 +1,12 @@
 """The settings in the words of the parts that go by them."""
 
 from collections.abc import Callable
+from importlib import metadata
+from socket import gethostname
 
 from daemon.archive import Archive
 from daemon.events.event_rules import EventLimits
+from daemon.fleet.workers import Role, Worker, new_name
 from daemon.lifecycle.housekeeping import Housekeeping, Keep
 from daemon.lifecycle.job_folder import Places
 from daemon.lifecycle.recipe import Recipe
@@ -44,6 +47,19 @@ def transport_options(settings: Settings) -> TransportOptions:
             partitions=kafka.partitions,
             replication=kafka.replication,
         ),
+    )
+
+
+def worker(settings: Settings, now: float) -> Worker:
+    """This process as one of a fleet."""
+    return Worker(
+        worker=new_name(),
+        host=gethostname(),
+        roles=settings.role,
+        release=metadata.version("driftd"),
+        url=settings.page_url if Role.WEB in settings.role else None,
+        started=now,
+        seen=now,
     )
 
 

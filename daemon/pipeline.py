@@ -55,12 +55,17 @@ async def aside(work: Callable[[], object], batch: Batch) -> None:
     """Do work on a batch, in a thread if it is a large one, so that the event loop goes on meanwhile."""
     if sum(len(record.value) for record in batch.records) < LARGE_BATCH:
         work()
-        return
+    else:
+        await in_thread(work)
+
+
+async def in_thread(work: Callable[[], object]) -> None:
+    """Do work in a thread, to its end even where this is cancelled: nobody else may change what it changes before."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})  # nobody else may change what it changes before that
+        await asyncio.wait({task})
         raise
 
 
@@ -82,12 +87,14 @@ class Pipeline:
         checkpoint_seconds: float,
         most_models: int,
         limits: EventLimits | None = None,
+        loaded: Callable[[AsyncConnection], Awaitable[None]] | None = None,
         committed: Callable[[Mapping[TopicPartition, int], Snapshot], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._clock = clock
         self._checkpoint_seconds = checkpoint_seconds
+        self._loaded = loaded
         self._committed = committed
         self._sleep = sleep
         self._writer = CheckpointWriter(store, archive, respond, clock, sleep)
@@ -107,6 +114,7 @@ class Pipeline:
         self._lost: set[TopicPartition] = set()
         self._held = 0
         self._last_checkpoint = 0.0
+        self._torn = False  # a batch was taken in part: what is in memory must not be stored
 
     # --- where it stands
 
@@ -116,6 +124,8 @@ class Pipeline:
             self._offsets = await checkpoint.load_offsets(connection)
             self._positions = dict(self._offsets)
             loaded = await checkpoint.load_monitors(connection, self._models.make)
+            if self._loaded is not None:
+                await self._loaded(connection)
         self._models.drop(list(self.monitors))
         self._models.put(loaded)
         checkpoint.warn_of_fresh_starts(self.monitors.values())
@@ -178,7 +188,9 @@ class Pipeline:
     def take_batch(self, batch: Batch) -> Taken:
         """Take in what is new of a batch, without a checkpoint."""
         batch = batch.since(self._positions.get(batch.target, 0))
+        self._torn = True
         taken = self._reader.read(batch)
+        self._torn = False
         self._held += taken.events
         self._positions[batch.target] = batch.next_offset
         return taken
@@ -207,7 +219,7 @@ class Pipeline:
             for target, after in self._positions.items()
             if self._offsets.get(target, 0) != after
         }
-        if not (moved or self._models.changed):
+        if self._torn or not (moved or self._models.changed):
             return
         monitors = self._models.snapshots(self._last_checkpoint)
         dead, rejected = self._reader.empty()

@@ -205,10 +205,18 @@ class StreamService:
         """Return the next offset to be given out in each partition of the topics."""
         return self._transport.end_offsets(self._topics)
 
+    def partitions(self) -> set[TopicPartition]:
+        """Return all partitions of the topics, whoever reads them."""
+        return self._transport.partitions(self._topics)
+
+    def behind(self) -> dict[TopicPartition, int]:
+        """Return how many records of each assigned partition are not yet processed."""
+        ends = self.end_offsets()
+        return {target: max(0, ends.get(target, 0) - position) for target, position in self._positions.items()}
+
     def lag(self) -> int:
         """Return how many records of the assigned partitions are not yet processed."""
-        ends = self.end_offsets()
-        return sum(max(0, ends.get(target, 0) - position) for target, position in self._positions.items())
+        return sum(self.behind().values())
 
     def seconds_since_progress(self, now: float) -> float:
         """Return for how long nothing was processed though something waits; 0.0 when nothing waits.

@@ -143,8 +143,11 @@ class Fleet:
         raise AssertionError("it does not come to an end")
 
     async def kill(self, name: str) -> None:
-        """The worker is gone without a word."""
+        """The worker is gone without a word: a checkpoint on its way has just made it."""
         member = self.members.pop(name)
+        for writer in (member.ingest._writer, member.owners._writer):
+            if writer._task is not None:
+                await asyncio.wait({writer._task})
         await member.store.close()
         self.world.stores.remove(member.store)
 
@@ -182,9 +185,3 @@ class Fleet:
         from daemon.stores import tables
 
         return len(await self.world.rows(tables.parcels))
-
-
-async def settle() -> None:
-    """Let what has been begun go on."""
-    for _ in range(5):
-        await asyncio.sleep(0)

@@ -107,6 +107,7 @@ class Ingest:
         self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
         self._held = 0
         self._last_checkpoint = self._said_at = 0.0
+        self._torn = False  # a batch was taken in part: what is in memory must not be stored
 
     # --- where it stands
 
@@ -158,7 +159,9 @@ class Ingest:
     def _take_batch(self, batch: Batch) -> None:
         batch = batch.since(self._positions[batch.target])
         self._target = batch.target
+        self._torn = True
         self._held += self._reader.read(batch).events
+        self._torn = False
         self._positions[batch.target] = batch.next_offset
 
     def _make(self, model: str) -> Learned:
@@ -229,7 +232,7 @@ class Ingest:
             for target, after in self._positions.items()
             if self._offsets.get(target, 0) != after
         }
-        if not moved:
+        if self._torn or not moved:
             return
         dead, rejected = self._reader.empty()
         found, self._parcels = self._parcels, {}

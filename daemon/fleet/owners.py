@@ -32,7 +32,7 @@ from daemon.fleet.workers import Role
 from daemon.models import Models
 from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
-from daemon.pipeline import MOST_HELD, Respond
+from daemon.pipeline import MOST_HELD, Respond, in_thread
 from daemon.stores import tables
 from daemon.stores.engine import Store, first_line
 from daemon.transports.base import TopicPartition
@@ -59,6 +59,10 @@ class _Open:
     taken: int
     stored: int  # of these, as the store has it
     pieces: list[Piece]
+
+
+_Left = dict[int, tuple[int, list[Piece]]]
+"""Parcel -> how many of its events are taken then, and what is left of it."""
 
 
 @dataclass(slots=True)
@@ -102,6 +106,7 @@ class Owners:
         self._woken = asyncio.Event()
         self._held = 0
         self._last_checkpoint = self._claimed_at = 0.0
+        self._torn = False  # events were taken in part: what is in memory must not be stored
 
     def wake(self) -> None:
         """There may be something to take."""
@@ -229,7 +234,7 @@ class Owners:
         async with self._store.read() as connection:
             before = await self._fetch(connection, model, owned, until)
         ready: list[tuple[TopicPartition, Piece]] = []
-        left: dict[int, tuple[int, list[Piece]]] = {}
+        left: _Left = {}
         for number, parcel in sorted(owned.parcels.items()):
             taken, rest = parcel.taken, []
             for piece in parcel.pieces:
@@ -244,9 +249,7 @@ class Owners:
             return False
         events = sum(len(piece) for _, piece in ready)
         self._held += events
-        await asyncio.to_thread(self._take, model, ready)
-        for number, (taken, rest) in left.items():
-            owned.parcels[number].taken, owned.parcels[number].pieces = taken, rest
+        await in_thread(lambda: self._take(model, owned, ready, left))
         return True
 
     async def _fetch(self, connection: AsyncConnection, model: str, owned: _Owned, until: float) -> float:
@@ -277,7 +280,8 @@ class Owners:
             owned.parcels[row["id"]] = _Open(target, row["taken"], row["taken"], pieces)
         return float(before)
 
-    def _take(self, model: str, ready: Sequence[tuple[TopicPartition, Piece]]) -> None:
+    def _take(self, model: str, owned: _Owned, ready: Sequence[tuple[TopicPartition, Piece]], left: _Left) -> None:
+        self._torn = True
         arrival = max(piece.last for _, piece in ready)
         in_order = len({target for target, _ in ready}) == 1
         batches = [piece.rows for _, piece in ready] if in_order else [merge(ready)]
@@ -285,6 +289,9 @@ class Owners:
         for batch in batches:
             for rows in until_learned(batch, monitor):
                 self._models.take(model, rows, arrival)
+        for number, (taken, rest) in left.items():
+            owned.parcels[number].taken, owned.parcels[number].pieces = taken, rest
+        self._torn = False
 
     # --- the checkpoint
 
@@ -292,7 +299,7 @@ class Owners:
         """Once the last one is written, write what has come since: in the background."""
         await self._end_checkpoint()
         self._last_checkpoint = self._clock()
-        if not self._models.changed:
+        if self._torn or not self._models.changed:
             return
         monitors = self._models.snapshots(self._last_checkpoint)
         judging = exchange.Judging(self._worker, {}, [])

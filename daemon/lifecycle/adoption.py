@@ -7,18 +7,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from daemon.alerts import incidents
 from daemon.events.tabular import Layout, table_of
 from daemon.lifecycle.job_folder import Places
 from daemon.lifecycle.promotion import Version
 from daemon.lifecycle.standing import settle
 from daemon.monitoring import references
-from daemon.monitoring.monitor import FEATURE_PREFIX, Monitor
+from daemon.monitoring.changes import Change, Changes
+from daemon.monitoring.monitor import FEATURE_PREFIX
 from daemon.monitoring.respond import close
 from daemon.monitoring.tasks import Task
-from daemon.pipeline import Pipeline
 from daemon.settings import ModelSettings
 from daemon.stores.engine import Store
+from daemon.stores.tables import models
 from detectors.base import Kind
 from detectors.columns import Stream
 from detectors.reference import Reference
@@ -39,31 +42,28 @@ class Adoption:
         self,
         store: Store,
         places: Places,
-        pipeline: Pipeline,
+        changes: Changes,
         settings: Callable[[str], ModelSettings],
         wake: Callable[[], None],
     ) -> None:
         self._store = store
         self._places = places
-        self._pipeline = pipeline
+        self._changes = changes
         self._settings = settings
         self._wake = wake
 
     async def __call__(self, version: Version, result: Mapping[str, Any] | None) -> None:
         """Go by ``version`` from now on."""
-        known = self._pipeline.monitors.get(version.model)
-        if known is None or known.version != version.version or version.adopted is None:
+        async with self._store.read() as connection:
+            known = (await connection.execute(select(models).where(models.c.model == version.model))).mappings().first()
+        if known is None or known["version"] != version.version or version.adopted is None:
             path = None if result is None else result.get("reference")
             bins = self._settings(version.model).reference_bins
             given: dict[Stream, Reference | None] = {Stream.PREDICTION: None, Stream.OUTCOME: None}
             if path is not None:
-                task = None if known is None else known.task
+                task = None if known is None or known["task"] is None else Task(known["task"])
                 given |= await asyncio.to_thread(self._read, Path(path), version.job, task, bins)
-
-            def go_by(monitor: Monitor) -> None:
-                monitor.adopt(version.version, given)
-
-            await self._pipeline.change(version.model, go_by)
+            await self._changes.change(version.model, Change(given, version=version.version, takes_over=True))
         now = time.time()
         async with self._store.begin() as connection:
             await close(connection, version.model, now, "another_version", kinds=ANSWERED)

@@ -9,7 +9,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import insert
@@ -46,6 +46,11 @@ CRASHED: Final = "crashed"
 log = get_logger("daemon.lifecycle.retrains")
 
 
+async def always() -> bool:
+    """Nobody else deploys."""
+    return True
+
+
 class LeaseLost(Exception):
     """Somebody else has taken the job over: whatever this process still makes of it does not count."""
 
@@ -58,7 +63,7 @@ class Retrains:
     """Runs retrains, one at a time, and beside them the deployments that follow.
 
     ``adopt`` has the pipeline go by a new champion. ``alone``: no other process works on this store, so that what
-    another one had claimed is free at once.
+    another one had claimed is free at once. ``may_deploy`` tells whether this process is the one that deploys.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Retrains:
         note: Note,
         metrics: Metrics | None = None,
         alone: bool = True,
+        may_deploy: Callable[[], Awaitable[bool]] = always,
         command: Sequence[str] = COMMAND,
         clock: Callable[[], float] = time.time,
         lease_seconds: float = LEASE_SECONDS,
@@ -91,7 +97,8 @@ class Retrains:
         self._recovered = float("-inf")
         self.deployments = Deployments(store, places, recipe, adopt=adopt, note=note, metrics=metrics, clock=clock)
         self._worker = Worker("retrains", self.step, poll_seconds=poll_seconds)
-        self._deployer = Worker("deployments", self.deployments.step, poll_seconds=poll_seconds)
+        self._may_deploy = may_deploy
+        self._deployer = Worker("deployments", self._deploy, poll_seconds=poll_seconds)
 
     def wake(self) -> None:
         """There may be a retrain or a deployment to do."""
@@ -110,6 +117,9 @@ class Retrains:
             await self._worker.run()
             await asyncio.wait({deploying}, timeout=DEPLOY_STOP_SECONDS)
             deploying.cancel()
+
+    async def _deploy(self) -> bool:
+        return await self._may_deploy() and await self.deployments.step()
 
     async def step(self) -> bool:
         """Do one queued retrain, if there is one."""

@@ -14,7 +14,7 @@ from daemon.stores.upsert import upsert
 from detectors.base import Kind, Severity, Verdict
 
 TRAFFIC, LABELS = "traffic", "labels"
-ALL_MODELS, PART = "", "volume"
+PART = "volume"
 DETECTOR = "volume"
 
 
@@ -102,15 +102,24 @@ class Volume:
             )
         ]
 
-    async def save(self, connection: AsyncConnection) -> None:
-        """Store what is known of all silences: in the transaction that raises what was found, and now and then."""
-        known = [[*key, one.last, one.longest, one.raised] for key, one in self._silences.items()]
-        row = {"model": ALL_MODELS, "part": PART, "data": msgspec.msgpack.encode(known)}
-        await upsert(connection, states, [row])
+    async def save(self, connection: AsyncConnection, models: Iterable[str]) -> None:
+        """Store what is known of the silences of some models: with what is raised of them, and now and then."""
+        known: dict[str, list[list[object]]] = {model: [] for model in models}
+        for (model, signal), one in self._silences.items():
+            if model in known:
+                known[model].append([signal, one.last, one.longest, one.raised])
+        rows = [
+            {"model": model, "part": PART, "data": msgspec.msgpack.encode(found)}
+            for model, found in sorted(known.items())
+            if found
+        ]
+        await upsert(connection, states, rows)
 
-    async def load(self, connection: AsyncConnection) -> None:
-        """Go on from what was stored."""
-        query = select(states.c.data).where(states.c.model == ALL_MODELS, states.c.part == PART)
-        data = (await connection.execute(query)).scalar()
-        for model, signal, last, longest, raised in msgspec.msgpack.decode(data) if data is not None else ():
-            self._silences[model, signal] = Silence(last, longest, raised)
+    async def load(self, connection: AsyncConnection, models: Iterable[str] | None = None) -> None:
+        """Go on from what was stored of some models, or of all."""
+        query = select(states.c.model, states.c.data).where(states.c.part == PART)
+        if models is not None:
+            query = query.where(states.c.model.in_(list(models)))
+        for row in await connection.execute(query):
+            for signal, last, longest, raised in msgspec.msgpack.decode(row.data):
+                self._silences[row.model, signal] = Silence(last, longest, raised)

@@ -167,6 +167,10 @@ class Transport(Producer, Protocol):
         """Return the next offset to be given out in each partition of the topics, as far as it is known now."""
         ...
 
+    def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
+        """Return all partitions of the topics, whoever reads them, as far as they are known now."""
+        ...
+
     async def processed(self, target: TopicPartition, next_offset: int) -> None:
         """Hear that everything before this offset is processed, and its outcome stored."""
         ...

@@ -61,6 +61,10 @@ class EmbeddedTransport:
         """Return the next offset to be given out in each topic."""
         return {TopicPartition(topic, 0): self.log.end_offset(topic) for topic in topics}
 
+    def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
+        """Return the one partition of each topic."""
+        return {TopicPartition(topic, 0) for topic in topics}
+
     async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Count what is before the store's offsets as processed; a log that ends before them goes on from there."""
         for target, offset in offsets.items():

@@ -27,6 +27,10 @@ class Reader(Protocol):
         """The ends of the assigned partitions, as of the last fetch."""
         ...
 
+    def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
+        """All partitions of the topics, as the cluster's metadata has them."""
+        ...
+
     async def leave(self) -> None:
         """Let go of the cluster, if that has not been done."""
         ...
@@ -96,6 +100,10 @@ class KafkaTransport:
         wanted = set(topics)
         ends = {} if self.reader is None else self.reader.ends()
         return {target: end for target, end in ends.items() if target.topic in wanted}
+
+    def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
+        """Return all partitions of the topics, once the reader knows them."""
+        return set() if self.reader is None else self.reader.partitions(topics)
 
     async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Have these offsets committed soon. A log that was made anew is told by where it ends (see `kafka_driver`)."""

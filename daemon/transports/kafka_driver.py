@@ -23,7 +23,7 @@ from daemon.transports.faust_batches import feed_of, message_of
 from daemon.transports.kafka_thread import Bounds, ConsumerThread, Fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from daemon.transports.kafka import KafkaTransport
 
@@ -161,6 +161,10 @@ class Consumer(faust_aiokafka.Consumer):
     def ends(self) -> dict[TopicPartition, int]:
         """The ends of the assigned partitions: of what is committed, as of the last fetch."""
         return {target: self._ends.get(target, 0) if end is None else end for target, end in self._reads.ends().items()}
+
+    def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
+        """All partitions of the topics, as the cluster's metadata has them."""
+        return self._reads.partitions(topics)
 
     async def leave(self) -> None:
         """Stop the thread that reads, where a stop of the app has not come so far."""

@@ -233,6 +233,13 @@ class ConsumerThread(AIOKafkaConsumerThread):
         states = {target: self._state(target) for target in self._consumer.assignment()}
         return {TopicPartition(*target): state.lso for target, state in states.items() if state is not None}
 
+    def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
+        """All partitions of the topics, as the cluster's metadata has them. Called from any thread."""
+        if self._consumer is None:
+            return set()
+        cluster = self._consumer._client.cluster  # noqa: SLF001
+        return {TopicPartition(topic, one) for topic in topics for one in cluster.partitions_for_topic(topic) or ()}
+
     async def tell(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets for others to see; nothing relies on it. Called from the daemon's thread."""
         await self.call_thread(self._tell, dict(offsets))

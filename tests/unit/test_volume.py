@@ -80,7 +80,7 @@ async def test_what_is_known_survives_a_restart(monitor: Monitor, store: Store) 
     heard(before, monitor, 0, 1)
     assert found(before, monitor, 200) == [(TRAFFIC, False)]
     async with store.begin() as connection:
-        await before.save(connection)
+        await before.save(connection, ["loans"])
     async with store.read() as connection:
         await after.load(connection)
 
