@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.fleet.leases import MODEL, holders
 from daemon.fleet.workers import FORGOTTEN_SECONDS, GONE_SECONDS, Role, Worker, all_workers
-from daemon.stores.tables import models, parcels, partitions
+from daemon.stores.tables import changes, models, parcels, partitions
 
 FEW_NAMES: Final = 3
 """So many are named; of more, the others are counted."""
@@ -25,12 +25,16 @@ LACKING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition: who reads it, if anybody does, and how many records were not read when that was last said."""
+    """A partition: who said last that it reads it, and how many records were not read then.
+
+    ``is_read`` until that has been said too long ago; of a new one, until somebody has had time to say so.
+    """
 
     topic: str
     partition: int
     worker: str | None
     behind: int | None
+    is_read: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +117,14 @@ async def view(connection: AsyncConnection, now: float, topics: Collection[str] 
         Member(
             one,
             one.is_alive(now),
-            tuple(partition for partition in found if partition.worker == one.worker),
+            tuple(partition for partition in found if partition.is_read and partition.worker == one.worker),
             tuple(sorted(model for model, owner in owners.items() if owner == one.worker)),
         )
         for one in known
     )
     return Fleet(
         members=tuple(members),
-        unread=tuple(one for one in found if one.worker is None),
+        unread=tuple(one for one in found if not one.is_read),
         unowned=await _unowned(connection, owners),
         parcels=parcels_waiting,
         waiting=events_waiting,
@@ -150,8 +154,9 @@ async def _partitions(connection: AsyncConnection, now: float, topics: Collectio
         Partition(
             row.topic,
             row.partition,
-            row.worker if row.seen is not None and row.seen >= now - GONE_SECONDS else None,
+            row.worker,
             row.behind,
+            row.seen is not None and row.seen >= now - GONE_SECONDS,
         )
         for row in await connection.execute(rows)
     ]
@@ -164,8 +169,8 @@ async def _owners(connection: AsyncConnection, now: float) -> dict[str, str]:
 
 
 async def _unowned(connection: AsyncConnection, owners: Collection[str]) -> tuple[str, ...]:
-    """Models that nobody owns, those too of which there are only parcels yet."""
-    every = select(models.c.model).union(select(parcels.c.model))
+    """Models that nobody owns, those too that are not known yet, and of which something waits to be taken."""
+    every = select(models.c.model).union(select(parcels.c.model), select(changes.c.model))
     return tuple(sorted(set((await connection.execute(every)).scalars()) - set(owners)))
 
 

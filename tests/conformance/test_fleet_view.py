@@ -83,10 +83,22 @@ async def test_what_nobody_does_is_said_with_what_to_do(store: Store) -> None:
     assert unowned.text == "nobody watches newcomer"
 
 
-async def test_a_model_that_is_known_and_has_no_owner_is_named(store: Store) -> None:
+async def test_a_model_that_has_no_owner_is_named_as_soon_as_there_is_anything_of_it(store: Store) -> None:
     await seed_fleet(store)
-    await do(store, insert(tables.models).values(model="idle", state="steady", created=NOW))
-    assert (await seen(store)).unowned == ("idle", "newcomer")
+    await do(
+        store,
+        insert(tables.models).values(model="idle", state="steady", created=NOW),
+        insert(tables.changes).values(model="changed", data=b"", created=NOW),
+    )
+    assert (await seen(store)).unowned == ("changed", "idle", "newcomer")
+
+
+async def test_a_new_partition_is_unread_once_somebody_has_had_time_to_read_it(store: Store) -> None:
+    await seed_fleet(store)
+    new = {"topic": "driftd.events", "partition": 5, "next_offset": 0, "mark": "", "seen": NOW}
+    await do(store, insert(tables.partitions).values(new))
+    assert [one.partition for one in (await seen(store)).unread] == [4]
+    assert 5 in [one.partition for one in (await seen(store, NOW + GONE_SECONDS + 0.1)).unread]
 
 
 async def test_a_role_that_nobody_has_is_named_with_what_waits_for_it(store: Store) -> None:

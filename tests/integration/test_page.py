@@ -180,7 +180,8 @@ class TestSight:
             await tab.until("document.getElementById('live').textContent.trim() === 'No answer'")
 
     async def test_has_headings_in_order_and_a_name_for_everything(self, tmp_path: Path, tab: Tab) -> None:
-        async with serving(tmp_path) as (server, _):
+        async with serving(tmp_path) as (server, store):
+            await seed_fleet(store)
             for path in ("", "models/loans"):
                 await tab.open(server.url + path)
                 levels: Any = await tab.run("[...document.querySelectorAll('h1,h2,h3')].map((one) => +one.tagName[1])")
