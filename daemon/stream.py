@@ -62,6 +62,7 @@ def build(
     *,
     foresee: Callable[[Batch], None] = lambda _: None,
     begin: Callable[[Mapping[TopicPartition, int]], None] = lambda _: None,
+    hand_over: Callable[[], Awaitable[None]] | None = None,
     limits: FetchLimits | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> StreamService:
@@ -69,13 +70,25 @@ def build(
 
     `offsets` answers the store's next offset of each partition, at every assignment; a partition that it leaves out
     is read from its start. `process` is given one batch at a time, never an empty one, and must have stored the
-    outcome and the batch's `next_offset` when it returns. It has to deal with bad events by itself: what it raises
-    stops the service. `foresee` is told of each batch as it is fetched, while others may be before it; the batch may
-    yet come in part, or not at all. `begin` is told at every assignment where each partition is read on: an offset
-    before the store's means that the log was made anew.
+    outcome and the batch's `next_offset` when it returns, unless it has called `begin_again`. It has to deal with bad
+    events by itself: what it raises stops the service. `foresee` is told of each batch as it is fetched, while others
+    may be before it; the batch may yet come in part, or not at all. `begin` is told at every assignment where each
+    partition is read on: an offset before the store's means that the log was made anew. `hand_over` is called as
+    partitions are taken away, to store what there is in hand of them before others read on: that is waited for, for
+    some seconds.
     """
     limits = limits or FetchLimits()
-    return StreamService(transport, topics, offsets, process, foresee=foresee, begin=begin, limits=limits, clock=clock)
+    return StreamService(
+        transport,
+        topics,
+        offsets,
+        process,
+        foresee=foresee,
+        begin=begin,
+        hand_over=hand_over,
+        limits=limits,
+        clock=clock,
+    )
 
 
 class StreamService:
@@ -90,6 +103,7 @@ class StreamService:
         *,
         foresee: Callable[[Batch], None],
         begin: Callable[[Mapping[TopicPartition, int]], None],
+        hand_over: Callable[[], Awaitable[None]] | None,
         limits: FetchLimits,
         clock: Callable[[], float],
     ) -> None:
@@ -98,11 +112,13 @@ class StreamService:
         self._topics = list(topics)
         self._process = process
         self._begin = begin
+        self._hand_over = hand_over
         self._clock = clock
         self._positions: dict[TopicPartition, int] = {}
         self._progress_at = clock()
         self._failure: BaseException | None = None
         self._stopping = False
+        self._beginning_again = False  # and whatever comes before that is not to be processed
         self._ready = asyncio.Event()
         self._ended = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
@@ -113,6 +129,7 @@ class StreamService:
             offsets,
             asyncio.Lock(),
             sought=self._sought,
+            revoked=self._revoked,
             fetched=foresee,
             idle=self._idle,
         )
@@ -192,6 +209,16 @@ class StreamService:
             self._watcher.cancel()
         self._ended.set()
 
+    def begin_again(self) -> None:
+        """Process nothing of what is on its way here, ask for the store's offsets, and read on from there.
+
+        Called, by `process` or others, where somebody else has moved the store on. Returns at once; `begin` is told.
+        """
+        if not self._beginning_again:
+            self._beginning_again = True
+            consumer = self._app.consumer
+            consumer.add_future(consumer.perform_seek())  # type: ignore[attr-defined]  # its protocol leaves it out
+
     @property
     def failure(self) -> BaseException | None:
         """What stopped the service, if anything did but `stop`."""
@@ -213,6 +240,13 @@ class StreamService:
         """Return how many records of each assigned partition are not yet processed."""
         ends = self.end_offsets()
         return {target: max(0, ends.get(target, 0) - position) for target, position in self._positions.items()}
+
+    def caught_up(self) -> dict[TopicPartition, float]:
+        """Return, for each assigned partition of which all is processed, a time (epoch seconds) as of which it is.
+
+        Every record that was there at that time is processed; while a partition is silent, the time moves on.
+        """
+        return dict(self._transport.caught_up(self._positions))
 
     def lag(self) -> int:
         """Return how many records of the assigned partitions are not yet processed."""
@@ -236,7 +270,7 @@ class StreamService:
         try:
             async with self._feed.turn:
                 # what was fetched before the offsets were sought will be fetched again
-                if self._feed.in_flight.holds(fetched):
+                if self._feed.in_flight.holds(fetched) and not self._beginning_again:
                     await self._take(fetched)
         except Exception as error:
             self._fail(error)
@@ -248,15 +282,28 @@ class StreamService:
         batch = fetched.since(self._positions.get(fetched.target, 0))
         if batch.records:
             await self._process(batch)
+            if self._beginning_again:
+                return
             await self._transport.processed(batch.target, batch.next_offset)
-        self._positions[batch.target] = batch.next_offset
+        if self._feed.in_flight.holds(fetched):  # else the partition was taken away meanwhile
+            self._positions[batch.target] = batch.next_offset
         self._progress_at = self._clock()
 
     def _sought(self, positions: Mapping[TopicPartition, int]) -> None:
         self._begin(positions)
         self._positions = dict(positions)
-        self._progress_at = self._clock()
+        if not self._beginning_again:  # which is no progress: it may do so for ever
+            self._progress_at = self._clock()
+        self._beginning_again = False
         self._ready.set()
+
+    async def _revoked(self) -> None:
+        try:
+            if self._hand_over is not None:
+                await self._hand_over()
+        except Exception as error:  # noqa: BLE001 - as where a batch is processed
+            self._fail(error)
+        self._positions = {}
 
     def _idle(self) -> None:
         # what comes after this moment cannot have waited since before it

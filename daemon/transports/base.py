@@ -120,6 +120,8 @@ class Feed:
     turn: asyncio.Lock
     # called with the offsets sought at each assignment, where fetching begins, or begins again
     sought: Callable[[Mapping[TopicPartition, int]], None]
+    # called as partitions are taken away, with `turn` held: stores what there is in hand
+    revoked: Callable[[], Awaitable[None]]
     # called with each batch that was fetched, before its turn has come
     fetched: Callable[[Batch], None]
     # called about every second in which there was nothing to fetch
@@ -169,6 +171,13 @@ class Transport(Producer, Protocol):
 
     def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
         """Return all partitions of the topics, whoever reads them, as far as they are known now."""
+        ...
+
+    def caught_up(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, float]:
+        """Return, for each of these positions that is at the end of its log, a time (epoch seconds) as of which it is.
+
+        Every record that was there at that time is before the position.
+        """
         ...
 
     async def processed(self, target: TopicPartition, next_offset: int) -> None:

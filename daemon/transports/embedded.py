@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -64,6 +65,11 @@ class EmbeddedTransport:
     def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
         """Return the one partition of each topic."""
         return {TopicPartition(topic, 0) for topic in topics}
+
+    def caught_up(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
+        """Of these positions, those at the end of their log: as of now, for nobody else appends."""
+        now = time.time()
+        return {target: now for target, position in positions.items() if position >= self.log.end_offset(*target)}
 
     async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Count what is before the store's offsets as processed; a log that ends before them goes on from there."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from daemon.transports.base import TopicPartition, TransportOptions
+    from daemon.transports.kafka_records import Asked
 
 LOCK_NAME = "events.lock"
 
@@ -29,6 +30,10 @@ class Reader(Protocol):
 
     def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
         """All partitions of the topics, as the cluster's metadata has them."""
+        ...
+
+    def asked(self) -> dict[TopicPartition, Asked]:
+        """What brokers have said of the ends of the assigned partitions."""
         ...
 
     async def leave(self) -> None:
@@ -104,6 +109,18 @@ class KafkaTransport:
     def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
         """Return all partitions of the topics, once the reader knows them."""
         return set() if self.reader is None else self.reader.partitions(topics)
+
+    def caught_up(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
+        """Of these positions, those at the end of their log, and since when nothing can be missing before them.
+
+        That is the time at which the broker was asked whose answer gave the end: what is committed later may be beyond.
+        """
+        asked = {} if self.reader is None else self.reader.asked()
+        return {
+            target: asked[target].at
+            for target, position in positions.items()
+            if target in asked and position >= asked[target].end
+        }
 
     async def continue_from(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Have these offsets committed soon. A log that was made anew is told by where it ends (see `kafka_driver`)."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from daemon.transports.kafka import KafkaTransport
+    from daemon.transports.kafka_records import Asked
 
 logger = logging.getLogger(__name__)
 faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through classes of ours
@@ -33,6 +34,7 @@ faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through c
 SCHEME = "driftd-kafka"
 TELL_SECONDS = 2.0
 LEAVE_SECONDS = 3.0
+HAND_OVER_SECONDS = 5.0  # half of a session
 
 
 def register() -> None:
@@ -98,23 +100,53 @@ class Consumer(faust_aiokafka.Consumer):
         self._ends: dict[TopicPartition, int] = {}
         self._told: dict[TopicPartition, int] = {}
         self._seeking: asyncio.Future[None] | None = None
+        self._unassigned = False  # partitions were taken away, and what is ours now is not known yet
         self._not_before = 0.0  # loop time of the next fetch, while batches are small
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Drop what was read ahead, and let the batch in work be stored before anybody else reads on behind it.
+
+        A store that is away holds nobody up for long: what is stored afterwards, it refuses by its offsets.
+        """
+        self._unassigned = True
+        await super().on_partitions_revoked(revoked)
+        self._drop()
+        if revoked:
+            await asyncio.wait({asyncio.create_task(self._hand_over(), name="hand-over")}, timeout=HAND_OVER_SECONDS)
+
+    async def _hand_over(self) -> None:
+        async with self._feed.turn:
+            await self._feed.revoked()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin with these partitions."""
+        self._unassigned = False
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            self.add_future(self.perform_seek())  # which Faust leaves out, where there is nothing to seek
+
+    def _drop(self) -> None:
+        self._nexts.clear()
+        self._ends.clear()
+        self._waiting.clear()
+        self._feed.in_flight.forget()
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Go to the offsets that the store holds, and to the start of a log of which it holds none."""
         async with self._feed.turn, self._moving:
+            if self._unassigned:
+                return {}  # Faust asks where a fetch comes too late; the assignment seeks
             stored = await self._feed.offsets()
             bounds = await self._reads.bounds(TopicPartition(*tp) for tp in self.assignment())
             begins = {target: begin_at(target, stored.get(target), found) for target, found in bounds.items()}
             await self._reads.seek_to(begins)
             await self._kafka.continue_from(begins)
+            self._drop()
             self._nexts = dict(begins)
             self._ends = {target: found.end for target, found in bounds.items()}
-            self._waiting.clear()
-            self._feed.in_flight.forget()
             self._feed.sought(begins)
         return {TP(*target): offset for target, offset in begins.items()}
 
@@ -126,6 +158,8 @@ class Consumer(faust_aiokafka.Consumer):
         except TimeoutError:
             self._feed.idle()
             return {}
+        if not self._nexts:
+            await self.perform_seek()  # Faust gives up a seek that a store holds up for long, and goes on all the same
         async with self._moving:
             if not self._waiting:
                 await self._fetch(active_partitions or set(), timeout)
@@ -147,7 +181,8 @@ class Consumer(faust_aiokafka.Consumer):
             self._seek_again()
             return
         for one in found:
-            del self._nexts[one.target]
+            if self._nexts.pop(one.target, None) is None:
+                continue  # taken away meanwhile
             self._nexts[one.target] = one.next_offset
             self._waiting.extend(_batches(one, limits.size))
         caught_up = all(one.next_offset >= self.ends().get(one.target, 0) for one in found)
@@ -165,6 +200,10 @@ class Consumer(faust_aiokafka.Consumer):
     def partitions(self, topics: Iterable[str]) -> set[TopicPartition]:
         """All partitions of the topics, as the cluster's metadata has them."""
         return self._reads.partitions(topics)
+
+    def asked(self) -> dict[TopicPartition, Asked]:
+        """What brokers have said of the ends of the assigned partitions."""
+        return self._reads.asked()
 
     async def leave(self) -> None:
         """Stop the thread that reads, where a stop of the app has not come so far."""

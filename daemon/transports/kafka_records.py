@@ -5,10 +5,12 @@ What is compressed, aborted, or a mark of a transaction is aiokafka's to tell, a
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.consumer.fetcher import FetchResult
 
 from daemon.transports.base import Record
@@ -31,15 +33,44 @@ class Piece(NamedTuple):
     records: list[Record]
 
 
+class Asked(NamedTuple):
+    """The end of what is committed in a partition, as a broker told it who was asked at this time (epoch seconds).
+
+    What had been committed before that time is before the end.
+    """
+
+    at: float
+    end: int
+
+
 class Pieces:
-    """Has `getmany` of a started consumer give pieces in place of records.
+    """Has `getmany` of a started consumer give pieces in place of records, and notes when partitions were asked for.
 
     `most` is how many records the next piece holds at most.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self.most = 1
-        consumer._fetcher._records = _Answers(self)  # noqa: SLF001 - there is no other way in
+        self.asked: dict[KafkaPartition, Asked] = {}
+        fetcher: Any = consumer._fetcher  # noqa: SLF001 - there is no other way in
+        fetcher._records = _Answers(self)  # noqa: SLF001
+        self._ask = fetcher._proc_fetch_request  # noqa: SLF001
+        fetcher._proc_fetch_request = self._note  # noqa: SLF001
+
+    async def _note(self, assignment: Any, node: int, request: Any) -> bool:
+        """Send a request, and note what it says of ends with the time before it was sent, not that of the answer.
+
+        An answer may lie in a socket for long, where this process is stopped for a while.
+        """
+        began = time.time()
+        answered = bool(await self._ask(assignment, node, request))
+        for topic, partitions in request.topics if assignment.active else ():
+            for partition, *_ in partitions:
+                target = KafkaPartition(topic, partition)
+                state = assignment.state_value(target)
+                if state.lso is not None and state.timestamp is not None and state.timestamp > int(1000 * began):
+                    self.asked[target] = Asked(began, state.lso)
+        return answered
 
 
 class _Answers(OrderedDict[Any, Any]):

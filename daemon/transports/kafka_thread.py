@@ -23,7 +23,7 @@ from daemon.events.keys import count_all
 from daemon.transports.base import Record, TopicPartition
 from daemon.transports.faust_batches import feed_of
 from daemon.transports.kafka_keys import KeyWatch
-from daemon.transports.kafka_records import Pieces
+from daemon.transports.kafka_records import Asked, Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,6 +41,7 @@ FETCH_BYTES = 8 << 20  # of one partition at once
 FETCH_BYTES_IN_ALL = 32 << 20
 WAIT_SECONDS = 0.5
 TELL_SECONDS = 1.0
+NOTHING_SECONDS = 0.1  # until it is asked again for partitions that are not, or no more, assigned
 
 
 class Bounds(NamedTuple):
@@ -148,6 +149,9 @@ class ConsumerThread(AIOKafkaConsumerThread):
         if not self.consumer.flow_active:
             return []  # a wait for records here would hold up the assignment that is being made
         targets = [one for one in (KafkaPartition(*target) for target in nexts) if one in assigned]
+        if not targets:
+            await asyncio.sleep(NOTHING_SECONDS)
+            return []
         got: dict[KafkaPartition, list[Record]] = {}
         try:
             for target in targets:
@@ -239,6 +243,13 @@ class ConsumerThread(AIOKafkaConsumerThread):
             return set()
         cluster = self._consumer._client.cluster  # noqa: SLF001
         return {TopicPartition(topic, one) for topic in topics for one in cluster.partitions_for_topic(topic) or ()}
+
+    def asked(self) -> dict[TopicPartition, Asked]:
+        """What brokers have said of the ends of the assigned partitions. Called from any thread."""
+        if self._pieces is None or self._consumer is None:
+            return {}
+        assigned, asked = self._consumer.assignment(), self._pieces.asked
+        return {TopicPartition(*target): asked[target] for target in assigned if target in asked}
 
     async def tell(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets for others to see; nothing relies on it. Called from the daemon's thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -275,6 +276,77 @@ async def test_positions_and_lag_tell_how_far_the_stream_is(
                 await asyncio.sleep(0)
         assert service.positions() == {target: 4}
         assert service.seconds_since_progress(now + 1000.0) == 0.0
+        await service.stop()
+
+
+async def test_a_batch_that_the_store_refuses_comes_again_with_all_behind_it(make: Callable[..., Transport]) -> None:
+    store = Store()
+    refused = []
+
+    async def process(batch: Batch) -> None:
+        if len(store.records) >= 30 * len(refused) and len(refused) < 3:
+            refused.append(batch)
+            service.begin_again()
+            return
+        await store.process(batch)
+
+    async with opened(make()) as transport:
+        await send(transport, numbered(0, 100))
+        limits = FetchLimits(records=10, linger=0.001)
+        service = stream.build(transport, transport.options.topics, store.load, process, limits=limits)
+        await service.start()
+        assert values(await store.until(100)) == numbered(0, 100)
+        await service.stop()
+    assert len(refused) == 3
+
+
+async def test_where_another_has_moved_the_store_on_it_is_read_from_there(
+    make: Callable[..., Transport], target: TopicPartition
+) -> None:
+    store = Store()
+
+    async def process(batch: Batch) -> None:
+        if len(store.records) == 20 and store.offsets[target] < 80:
+            store.offsets[target] = batch.records[0].offset + 60
+            service.begin_again()
+            return
+        await store.process(batch)
+
+    async with opened(make()) as transport:
+        await send(transport, numbered(0, 100))
+        limits = FetchLimits(records=10, linger=0.001)
+        service = stream.build(transport, transport.options.topics, store.load, process, limits=limits)
+        await service.start()
+        assert values(await store.until(40)) == numbered(0, 20) + numbered(80, 100)
+        await service.stop()
+
+
+async def test_it_is_known_as_of_when_all_is_processed(make: Callable[..., Transport], target: TopicPartition) -> None:
+    store = Store()
+    goes_on = asyncio.Event()
+
+    async def process(batch: Batch) -> None:
+        await goes_on.wait()
+        await store.process(batch)
+
+    async def until(true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not true():  # noqa: ASYNC110 - it is time that passes
+                await asyncio.sleep(0.01)
+
+    async with opened(make()) as transport:
+        service = stream.build(transport, transport.options.topics, store.load, process)
+        began = time.time()
+        await service.start()
+        await until(lambda: service.caught_up().get(target, 0.0) > began)
+        await send(transport, numbered(0, 1))
+        sent = time.time()
+        await until(lambda: service.lag() == 1)
+        assert service.caught_up().get(target, 0.0) < sent
+        goes_on.set()
+        await until(lambda: service.caught_up().get(target, 0.0) > sent)
+        assert values(store.records) == numbered(0, 1)
+        assert service.caught_up()[target] <= time.time()
         await service.stop()
 
 
