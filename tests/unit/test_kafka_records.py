@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchError, FetchResult, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -45,10 +48,15 @@ def fetched(answer: bytes, *, offset: int = 0, aborted: Sequence[tuple[int, int]
     return FetchResult(TARGET, assignment=assignment, partition_records=records, backoff=0.0)
 
 
+def a_consumer(ask: Any = None) -> AIOKafkaConsumer:
+    """As far as pieces look into it."""
+    return cast("AIOKafkaConsumer", SimpleNamespace(_fetcher=SimpleNamespace(_records={}, _proc_fetch_request=ask)))
+
+
 def in_pieces(result: FetchResult, most: int) -> tuple[list[list[Record]], list[int]]:
     """The pieces of an answer, and the position after each."""
-    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records={}))
-    pieces = Pieces(cast("AIOKafkaConsumer", consumer))
+    consumer: Any = a_consumer()
+    pieces = Pieces(consumer)
     pieces.most = most
     consumer._fetcher._records[TARGET] = result
     found, positions = [], []
@@ -78,8 +86,8 @@ def test_pieces_hold_what_aiokafka_reads_one_by_one(compression: int, most: int,
 
 
 def test_a_piece_is_as_large_as_is_asked_for_when_it_is_read() -> None:
-    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records={}))
-    pieces = Pieces(cast("AIOKafkaConsumer", consumer))
+    consumer: Any = a_consumer()
+    pieces = Pieces(consumer)
     result = consumer._fetcher._records[TARGET] = fetched(batch(0, [b"x"] * 10))
     sizes = []
     for pieces.most in (4, 2, 9):
@@ -96,8 +104,53 @@ def test_what_was_aborted_and_marks_are_left_out_and_gone_past() -> None:
 
 
 def test_an_error_in_place_of_an_answer_stays_one() -> None:
-    consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={}))
+    consumer: Any = a_consumer()
     Pieces(consumer)
     error = FetchError(error=KeyError("x"), backoff=0.0)
     consumer._fetcher._records[TARGET] = error
     assert consumer._fetcher._records[TARGET] is error
+
+
+def test_an_end_is_known_as_of_when_it_was_asked_for_however_late_the_answer_is_read() -> None:
+    state = SimpleNamespace(lso=None, timestamp=None)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    request = SimpleNamespace(topics=[("events", [(0, 5, 1 << 20)])])
+
+    async def answered_late(*_: Any) -> bool:
+        asked.append(time.time())
+        await asyncio.sleep(0.01)
+        state.lso, state.timestamp = 7, int(1000 * time.time())
+        return False
+
+    asked: list[float] = []
+    consumer: Any = a_consumer(answered_late)
+    pieces = Pieces(consumer)
+    asyncio.run(consumer._fetcher._proc_fetch_request(assignment, 1, request))
+    assert pieces.asked[TARGET].end == 7
+    assert pieces.asked[TARGET].at <= asked[0]
+
+
+def test_where_nothing_was_answered_nothing_is_known() -> None:
+    state = SimpleNamespace(lso=7, timestamp=int(1000 * time.time()))
+    request = SimpleNamespace(topics=[("events", [(0, 5, 1 << 20)])])
+
+    async def failed(*_: Any) -> bool:
+        return False
+
+    consumer: Any = a_consumer(failed)
+    pieces = Pieces(consumer)
+    for active in (True, False):
+        assignment = SimpleNamespace(active=active, state_value=lambda _: state)
+        asyncio.run(consumer._fetcher._proc_fetch_request(assignment, 1, request))
+    assert pieces.asked == {}
+
+
+def test_contract_aiokafka_has_what_is_looked_into() -> None:
+    source = inspect.getsource(Fetcher)
+    assert "self._records[tp] = FetchResult(" in source
+    assert "self._proc_fetch_request(assignment, node_id, request)" in source
+    assert "tp_state.timestamp = now_ms" in source
+    assert "self._partition_records" in inspect.getsource(FetchResult)
+    assert {"_records", "_consumer_record"} <= set(PartitionRecords.__init__.__code__.co_names) | set(
+        vars(PartitionRecords)
+    )
