@@ -66,6 +66,8 @@ log = get_logger("daemon")
 
 async def serve(settings: Settings) -> int:
     """Run the daemon until SIGTERM or SIGINT. Returns the exit code (sysexits.h)."""
+    for warning in warnings(settings):
+        log.warning(str(warning))
     try:
         async with AsyncExitStack() as stack:
             daemon = await Daemon.start(settings, stack)
@@ -108,8 +110,6 @@ class Daemon:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self.settings
-        for warning in warnings(settings):
-            log.warning(warning)
         # the log first: opening it takes the data folder, so that a second daemon changes nothing
         self.transport = make_transport(settings.broker, parts.transport_options(settings))
         await open_patiently(self.transport, settings.kafka.wait_seconds)
@@ -148,15 +148,8 @@ class Daemon:
             wake_dispatcher=self.dispatcher.wake,
         )
         # the page before the stream: it shows how the daemon catches up
-        if Role.WEB in self.roles:
-            self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
-            stack.push_async_callback(self.server.stop)
-            if settings.api_token is None:
-                leave_token(settings.data_dir, self.local_token)
-        if Role.INGEST in self.roles:
-            self.stream = self._make_stream()
-            stack.push_async_callback(self.stream.stop, settings.shutdown_seconds)
-            await self.stream.start()
+        await self._serve_pages(stack)
+        await self._read_events(stack)
         for name, work in (("checkpoints", self.pipeline.run()), ("housekeeping", self._keep_house())):
             self._run(stack, work, name)
         if Role.DETECT in self.roles:
@@ -168,6 +161,22 @@ class Daemon:
         if settings.slack_app_token is not None:
             log.warning("DRIFTD_SLACK_APP_TOKEN has no effect yet: use driftd ack and driftd silence, not buttons")
         log.info("ready", page=page, roles=sorted(self.roles), data=str(settings.data_dir.absolute()))
+
+    async def _serve_pages(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        if Role.WEB not in self.roles:
+            return
+        self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
+        stack.push_async_callback(self.server.stop)
+        if settings.api_token is None:
+            leave_token(settings.data_dir, self.local_token)
+
+    async def _read_events(self, stack: AsyncExitStack) -> None:
+        if Role.INGEST not in self.roles:
+            return
+        self.stream = self._make_stream()
+        stack.push_async_callback(self.stream.stop, self.settings.shutdown_seconds)
+        await self.stream.start()
 
     async def wait(self) -> int:
         """Wait until the daemon is told to stop, or cannot go on. Returns the exit code."""
