@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipelines import TOPIC, World, keep, watch
 
 from daemon.archive import Archive
-from daemon.checkpoint import Snapshot
+from daemon.checkpoint import Fenced, Snapshot
 from daemon.fleet.ingest import Ingest
 from daemon.fleet.owners import Owners
 from daemon.fleet.workers import ALL_ROLES, Role, Worker, beat, leave
@@ -137,10 +138,17 @@ class Fleet:
 
     async def judge(self, name: str) -> None:
         """Have a worker take all that is ready for it."""
-        for _ in range(MOST_STEPS):
-            if not await self.members[name].owners.step():
-                return
-        raise AssertionError("it does not come to an end")
+        with suppress(Fenced):  # it has been silent for so long that another has taken over
+            for _ in range(MOST_STEPS):
+                if not await self.members[name].owners.step():
+                    return
+            raise AssertionError("it does not come to an end")
+
+    async def flush(self, name: str) -> None:
+        """Have a worker store what it has in memory."""
+        await self.members[name].ingest.flush()
+        with suppress(Fenced):
+            await self.members[name].owners.flush()
 
     async def kill(self, name: str) -> None:
         """The worker is gone without a word: a checkpoint on its way has just made it."""
@@ -153,9 +161,8 @@ class Fleet:
 
     async def go(self, name: str) -> None:
         """The worker ends as it should."""
+        await self.flush(name)
         member = self.members.pop(name)
-        await member.ingest.flush()
-        await member.owners.flush()
         await member.owners.leave()
         async with member.store.begin([]) as connection:
             await leave(connection, name)
@@ -175,7 +182,7 @@ class Fleet:
                 await member.ingest.tell()
             for name, member in self.members.items():
                 await self.judge(name)
-                await member.owners.flush()
+                await self.flush(name)
             if not more and not await self.waiting():
                 return
         raise AssertionError("it does not come to an end")

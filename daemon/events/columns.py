@@ -38,13 +38,21 @@ class FeatureDecoder:
     fits, they are decoded in one pass by a struct made for the schema; a single misfit (another type, a feature that is
     not in the schema) sends its batch through a slower pass.
 
+    A ``guessed`` schema only says what is likely: where an object does not fit it, all are taken as if there were none.
+
     A feature that the schema does not have gets a column of values as they came (see ``typed``) once it has a value,
     while there are less than ``most``; without a schema all are such.
     """
 
     def __init__(
-        self, schema: Mapping[str, str] | None = None, limits: EventLimits | None = None, most: int | None = None
+        self,
+        schema: Mapping[str, str] | None = None,
+        limits: EventLimits | None = None,
+        most: int | None = None,
+        *,
+        guessed: bool = False,
     ) -> None:
+        self.guessed = guessed
         self.schema = dict(schema or {})
         self.limits = limits or EventLimits()
         self.most = self.limits.features if most is None else most
@@ -62,7 +70,7 @@ class FeatureDecoder:
         """
         if self.schema and not self._order:
             self._prepare(raws)
-        for struct in (self._narrow, self._wide):
+        for struct in (self._narrow, None if self.guessed else self._wide):
             if struct is not None:
                 try:
                     rows = self._decoders[struct].decode(b"[" + b",".join(raws) + b"]")
@@ -99,7 +107,7 @@ class FeatureDecoder:
 
     def from_objects(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
         """The same from decoded objects."""
-        if not self.schema:
+        if not self.schema or self.guessed:
             names = dict.fromkeys(name for row in rows for name in row)
             return {name: untyped([row.get(name) for row in rows]) for name in names}
         columns = {name: column_of([row.get(name) for row in rows], kind) for name, kind in self.schema.items()}
@@ -199,12 +207,26 @@ def typed(columns: Mapping[str, Column], schema: Mapping[str, str]) -> dict[str,
     known = {}
     for name, column in columns.items():
         if not isinstance(column, Untyped):
-            known[name] = column
+            if name in schema or _has_values(column):
+                known[name] = _of_kind(column, schema.get(name))
             continue
         values = column.tolist()
         if values.count(None) < len(values):
             known[name] = column_of(values, schema.get(name))
     return known
+
+
+def _has_values(column: Column) -> bool:
+    return column.tolist().count(None) < len(column) if column.dtype == object else not bool(np.isnan(column).all())
+
+
+def _of_kind(column: Column, kind: str | None) -> Column:
+    """A column that was decoded by another schema, as this one would have it."""
+    if kind is None or (column.dtype == object) == (kind == CATEGORY):
+        return column
+    if kind == CATEGORY:
+        return _objects([number_as_text(value) for value in column.tolist()])
+    return np.array([np.nan if value is None else np.inf for value in column.tolist()], dtype=np.float64)
 
 
 def _numbers(values: Sequence[float | None]) -> Column:

@@ -171,6 +171,10 @@ class Ingest:
         self._learned.setdefault(learned.model, learned)
 
     def _take(self, model: str, rows: Rows, arrivals: NDArray[np.float64]) -> None:
+        learned = self._learned[model]
+        if not learned.decoder.schema:
+            # until its owner has learned the types, those of the first values are a guess that makes decoding fast
+            learned.decoder = FeatureDecoder(parcels.kinds_of(rows), self._limits, guessed=True)
         piece = parcels.piece_of(rows, self._never_falling(arrivals))
         parcel = self._parcels.setdefault((model, self._target), _Parcel())
         if not parcel.pieces:
@@ -288,9 +292,9 @@ class Ingest:
             learned = select(states.c.model, states.c.data).where(states.c.part == checkpoint.SCHEMA)
             schemas = {row.model: checkpoint.schema_of(row.data) for row in await connection.execute(learned)}
         for model in {*known, *schemas}:
-            schema = schemas.get(model) or {}
-            if model not in self._learned or self._learned[model].decoder.schema != schema:
-                self._learned[model] = Learned(model, FeatureDecoder(schema or None, self._limits))
+            schema, learnt = schemas.get(model), self._learned.get(model)
+            if learnt is None or (schema and (learnt.decoder.guessed or learnt.decoder.schema != schema)):
+                self._learned[model] = Learned(model, FeatureDecoder(schema, self._limits))
 
 
 def _rows(found: Mapping[tuple[str, TopicPartition], _Parcel]) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.events.columns import Column, Untyped, untyped
+from daemon.events.columns import CATEGORY, NUMBER, Column, Untyped, column_of, untyped
 from daemon.events.event_rules import INT64
 from daemon.events.rows import FeatureRows, Labels, Predictions, Rows
 
 NUMBERS, TEXTS, AS_THEY_CAME = "n", "t", "u"
 CODEC: Final = "lz4"
+NUMERIC: Final = frozenset({int, float, type(None)})
+TEXT: Final = frozenset({str, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def unpack(data: bytes) -> list[Piece]:
 
 
 def plain(piece: Piece) -> dict[str, Any]:
-    """A piece as values that msgpack can hold."""
+    """A piece as values that msgpack can hold. A column without any value is left out, as if it had not been sent."""
     rows = piece.rows
     predictions, labels, features = rows.parts()
     return {
@@ -101,6 +103,17 @@ def plain(piece: Piece) -> dict[str, Any]:
         "labels": None if labels is None else {**_common(labels), "values": list(labels.values)},
         "features": None if features is None else {**_common(features), "columns": _plain_columns(features.features)},
     }
+
+
+def kinds_of(rows: Rows) -> dict[str, str]:
+    """Feature -> the type that its values in these rows have, where all have one."""
+    found = {}
+    for part in (rows.predictions, rows.features):
+        for name, column in {} if part is None else part.features.items():
+            plain_column = _plain_column(column)
+            if plain_column is not None and plain_column[0] != AS_THEY_CAME:
+                found[name] = NUMBER if plain_column[0] == NUMBERS else CATEGORY
+    return found
 
 
 def _common(part: Predictions | Labels | FeatureRows) -> dict[str, Any]:
@@ -139,13 +152,23 @@ def _short(value: Any) -> Any:
 
 
 def _plain_columns(columns: Mapping[str, Column]) -> dict[str, tuple[str, Any]]:
-    return {name: _plain_column(column) for name, column in columns.items()}
+    found = {name: _plain_column(column) for name, column in columns.items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _plain_column(column: Column) -> tuple[str, Any]:
-    if isinstance(column, Untyped):
-        return AS_THEY_CAME, [_short(value) for value in column.tolist()]
-    return (TEXTS, column.tolist()) if column.dtype == object else (NUMBERS, column.tobytes())
+def _plain_column(column: Column) -> tuple[str, Any] | None:
+    if column.dtype != object:
+        return None if np.isnan(column).all() else (NUMBERS, column.tobytes())
+    values = column.tolist()
+    kinds = set(map(type, values))
+    if kinds <= {type(None)}:
+        return None
+    if kinds <= TEXT or not isinstance(column, Untyped):
+        return TEXTS, values
+    if kinds <= NUMERIC:
+        # whatever type the column is to have, a float says as much as the number that was sent
+        return NUMBERS, column_of(values, NUMBER).tobytes()
+    return AS_THEY_CAME, [_short(value) for value in values]
 
 
 def _piece(data: Mapping[str, Any]) -> Piece:

@@ -94,7 +94,7 @@ async def anything_happens(fleet: Fleet, names: Iterator[str], data: st.DataObje
         case "judge":
             await fleet.judge(name)
         case "flush":
-            await data.draw(st.sampled_from((member.ingest, member.owners)), "of").flush()
+            await fleet.flush(name)
         case "wait":
             fleet.world.now += data.draw(st.sampled_from((0.5, 1.0, 5.0, 20.0)), "seconds")
             for one in fleet.members.values():
