@@ -61,8 +61,8 @@ class _Open:
     pieces: list[Piece]
 
 
-_Left = dict[int, tuple[int, list[Piece]]]
-"""Parcel -> how many of its events are taken then, and what is left of it."""
+_Left = list[tuple[_Open, int, list[Piece]]]
+"""Parcels, how many of their events are taken then, and what is left of them."""
 
 
 @dataclass(slots=True)
@@ -234,8 +234,8 @@ class Owners:
         async with self._store.read() as connection:
             before = await self._fetch(connection, model, owned, until)
         ready: list[tuple[TopicPartition, Piece]] = []
-        left: _Left = {}
-        for number, parcel in sorted(owned.parcels.items()):
+        left: _Left = []
+        for _, parcel in sorted(owned.parcels.items()):
             taken, rest = parcel.taken, []
             for piece in parcel.pieces:
                 now, later = piece.split(before)
@@ -244,12 +244,12 @@ class Owners:
                     taken += len(now)
                 if later is not None:
                     rest.append(later)
-            left[number] = (taken, rest)
+            left.append((parcel, taken, rest))
         if not ready:
             return False
         events = sum(len(piece) for _, piece in ready)
         self._held += events
-        await in_thread(lambda: self._take(model, owned, ready, left))
+        await in_thread(lambda: self._take(model, ready, left))
         return True
 
     async def _fetch(self, connection: AsyncConnection, model: str, owned: _Owned, until: float) -> float:
@@ -280,7 +280,7 @@ class Owners:
             owned.parcels[row["id"]] = _Open(target, row["taken"], row["taken"], pieces)
         return float(before)
 
-    def _take(self, model: str, owned: _Owned, ready: Sequence[tuple[TopicPartition, Piece]], left: _Left) -> None:
+    def _take(self, model: str, ready: Sequence[tuple[TopicPartition, Piece]], left: _Left) -> None:
         self._torn = True
         arrival = max(piece.last for _, piece in ready)
         in_order = len({target for target, _ in ready}) == 1
@@ -289,8 +289,8 @@ class Owners:
         for batch in batches:
             for rows in until_learned(batch, monitor):
                 self._models.take(model, rows, arrival)
-        for number, (taken, rest) in left.items():
-            owned.parcels[number].taken, owned.parcels[number].pieces = taken, rest
+        for parcel, taken, rest in left:
+            parcel.taken, parcel.pieces = taken, rest
         self._torn = False
 
     # --- the checkpoint

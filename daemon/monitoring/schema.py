@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.events.columns import CATEGORY, NUMBER, Column, Untyped, kind_of
+from daemon.events.columns import CATEGORY, NUMBER, Column, kind_of
 from detectors.base import Kind, Severity, Verdict
 from detectors.columns import Columns
 from detectors.reference import Reference
@@ -49,11 +49,12 @@ def kinds_of_new(parts: Iterable[tuple[NDArray[np.int64], Mapping[str, Column]]]
     first: dict[str, tuple[int, str]] = {}
     for order, columns in parts:
         for name, column in columns.items():
-            if name in schema or not isinstance(column, Untyped):
+            if name in schema:
                 continue
-            place = next((place for place, value in enumerate(column.tolist()) if value is not None), None)
-            if place is not None:
-                found = (int(order[place]), kind_of([column[place]]))
+            present = _present(column)
+            if present.any():
+                place = int(np.argmax(present))
+                found = (int(order[place]), kind_of([column[place]]) if column.dtype == object else NUMBER)
                 first[name] = min(first.get(name, found), found)
     return {name: kind for name, (_, kind) in first.items()}
 

@@ -86,10 +86,9 @@ async def rebalance(fleet: Fleet, new: list[str]) -> None:
 
 async def anything_happens(fleet: Fleet, names: Iterator[str], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(fleet.members)), "worker")
-    member = fleet.members[name]
     match data.draw(st.sampled_from(("read", "read", "judge", "flush", "wait", "join", "kill", "go")), "what"):
         case "read":
-            for partition in member.reads:
+            for partition in fleet.members[name].reads:
                 await fleet.read(name, partition, data.draw(st.integers(1, 40), "records"))
         case "judge":
             await fleet.judge(name)
