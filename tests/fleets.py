@@ -180,7 +180,7 @@ class Fleet:
                     more = await self.read(name, partition, 50) or more
                 await member.ingest.flush()
                 await member.ingest.tell()
-            for name, member in self.members.items():
+            for name in self.members:
                 await self.judge(name)
                 await self.flush(name)
             if not more and not await self.waiting():
