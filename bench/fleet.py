@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,8 @@ def run(address: str, topic: str, workers: int, events: int, settings: dict[str,
             (folder / str(number)).mkdir()
             running.append(RunningDaemon(folder / str(number), **shared))
         began = time.perf_counter()
-        for one in running:
-            one.start()
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(RunningDaemon.start, running))
         try:
             wait(running[0], events)
             seconds = time.perf_counter() - began
