@@ -11,11 +11,13 @@ import pytest
 import yaml
 from deployment import DEPLOY, KUBERNETES, documents, instruction, settings_of
 
+from daemon.fleet.workers import ALL_ROLES, Role
 from daemon.settings import Settings
 from daemon.web.routes import ROUTES
 
 OLDEST = "1.30"
 """Its pods can sleep before they stop."""
+OF_A_WORKER_MB = 1_024
 NOT_OF_KUBERNETES = {"kustomization.yaml", "podmonitor.yaml"}
 FILES = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name not in NOT_OF_KUBERNETES)
 DOCUMENTS = [(path, one) for path in FILES for one in documents(path)]
@@ -102,6 +104,16 @@ def test_the_settings_are_those_of_several_that_share_the_work(secrets: Path) ->
         assert found.deploy.deployer != "symlink"  # its folder would be that of one pod
 
 
+def test_every_role_has_somebody_and_whoever_is_asked_how_it_is_can_answer(secrets: Path) -> None:
+    roles = [settings(pod, secrets).role for pod in PODS]
+    assert set().union(*roles) == ALL_ROLES
+    assert all(Role.WEB in some for some in roles)
+    # what may not be missing while one is started again
+    for one in DEPLOYMENTS:
+        if {Role.INGEST, Role.DETECT} & settings(one["spec"]["template"], secrets).role:
+            assert one["spec"]["replicas"] > 1
+
+
 def test_every_key_that_the_page_puts_into_the_secret_is_taken_for_a_setting(secrets: Path) -> None:
     page = (DEPLOY / "README.md").read_text()
     assert tuple(re.findall(r"--from-\w+=(\w+)", page)) == CREDENTIALS
@@ -175,9 +187,11 @@ def test_a_stop_gives_each_worker_longer_than_it_gives_itself(secrets: Path) -> 
 
 def test_a_pod_that_trains_may_take_what_a_training_may(secrets: Path) -> None:
     for pod in PODS:
+        found = settings(pod, secrets)
         limit = container(pod)["resources"]["limits"]["memory"]
         assert limit.endswith("Gi")
-        assert int(limit[:-2]) * 1024 > settings(pod, secrets).retrain.memory_mb + 1024
+        training = found.retrain.memory_mb if Role.TRAIN in found.role else 0
+        assert int(limit[:-2]) * 1024 > training + OF_A_WORKER_MB
 
 
 def test_a_pod_may_do_no_more_than_it_has_to(secrets: Path) -> None:
