@@ -2,8 +2,9 @@
 
 import argparse
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -26,15 +27,26 @@ def new_store(server: str | None) -> Iterator[tuple[dict[str, str], Callable[[Pa
     url = _in_database(server, name)
     _ask(server, f"create database {name}")
     try:
-        yield {"DRIFTD_DATABASE_URL": url}, lambda _folder: int(_ask(url, SIZE))
+        settings = {"DRIFTD_DATABASE_URL": url}
+        yield settings, lambda folder: sum(table_bytes(folder, settings).values())
     finally:
         _ask(server, f"drop database {name} with (force)")
 
 
-SIZE = """
-select sum(pg_total_relation_size(oid)) from pg_class
-where relkind = 'r' and relnamespace = 'public'::regnamespace
+TABLES = """
+select relname, pg_total_relation_size(oid) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace
 """
+
+
+def table_bytes(folder: Path, store: dict[str, str]) -> dict[str, int]:
+    """The room that each table takes, its indexes with it; ``store`` are the settings that ``new_store`` gave."""
+    if store:
+        return {row[0]: int(row[1]) for row in _ask(store["DRIFTD_DATABASE_URL"], TABLES)}
+    with closing(sqlite3.connect(folder / "store.db")) as connection:
+        rows = connection.execute(
+            "select m.tbl_name, sum(d.pgsize) from dbstat d join sqlite_schema m on m.name = d.name group by 1"
+        )
+        return {name: int(size) for name, size in rows}
 
 
 def _in_database(server: str, name: str) -> str:
@@ -43,13 +55,13 @@ def _in_database(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
-def _ask(url: str, question: str) -> Any:
+def _ask(url: str, question: str) -> list[Any]:
     import asyncpg
 
-    async def ask() -> Any:
+    async def ask() -> list[Any]:
         connection = await asyncpg.connect(url)
         try:
-            return await connection.fetchval(question)
+            return list(await connection.fetch(question))
         finally:
             await connection.close()
 

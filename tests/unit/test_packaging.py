@@ -98,7 +98,10 @@ def test_the_image_is_healthy_when_status_says_so() -> None:
 
 
 def test_the_image_does_not_run_as_root_and_keeps_its_data_in_a_volume() -> None:
-    assert instruction("USER") == "driftd"
+    user, group = instruction("USER").split(":")
+    assert int(user) > 0
+    assert f"--uid {user} " in DOCKERFILE.read_text()
+    assert f"--gid {group} " in DOCKERFILE.read_text()
     assert instruction("VOLUME") == "/data"
     assert "DRIFTD_DATA_DIR=/data" in instruction("ENV")
 
