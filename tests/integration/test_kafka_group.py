@@ -278,7 +278,7 @@ async def test_a_worker_for_whom_there_is_no_partition_idles_until_there_is_one(
     async with transports[0] as first, transports[1] as second, streaming(first, store) as reading:
         await send(first, numbered(0, 5))
         await store.until(5)
-        async with streaming(second, store) as idling:
+        async with asyncio.timeout(PATIENCE), streaming(second, store) as idling:
             services = (reading, idling)
             await until(lambda: sorted(len(one.positions()) for one in services) == [0, 1])
             [none] = [one for one in services if not one.positions()]
