@@ -17,7 +17,7 @@ from kafka_worker import connect
 from streams import Store, numbered, opened, send, streaming, values
 
 from daemon.stream import build
-from daemon.transports.base import TransportOptions
+from daemon.transports.base import FetchLimits, TransportOptions
 from daemon.transports.kafka import KafkaTransport
 from daemon.transports.kafka_options import KafkaOptions
 
@@ -179,13 +179,21 @@ async def test_partitions_that_are_added_are_read_by_all(group: Group, kafka: Br
     )
 
 
-async def test_what_is_in_hand_is_stored_before_another_reads_on(kafka: Broker, topic: str, tmp_path: Path) -> None:
-    def member(name: str) -> KafkaTransport:
-        options = KafkaOptions(group=topic, partitions=2)
-        return KafkaTransport(
-            f"kafka://{kafka.address()}", TransportOptions(tmp_path / name, topics=(topic,), kafka=options)
-        )
+@pytest.fixture
+def member(kafka: Broker, topic: str, tmp_path: Path) -> Callable[..., KafkaTransport]:
+    """Makes transports of one group, each with a data folder of its own."""
 
+    def transport(name: str, partitions: int) -> KafkaTransport:
+        kafka_options = KafkaOptions(group=topic, partitions=partitions)
+        options = TransportOptions(tmp_path / name, topics=(topic,), kafka=kafka_options)
+        return KafkaTransport(f"kafka://{kafka.address()}", options)
+
+    return transport
+
+
+async def test_what_is_in_hand_is_stored_before_another_reads_on(
+    kafka: Broker, topic: str, member: Callable[..., KafkaTransport]
+) -> None:
     store = Store()
 
     class InHand:
@@ -203,7 +211,7 @@ async def test_what_is_in_hand_is_stored_before_another_reads_on(kafka: Broker, 
                 await store.process(batch)
             self.batches.clear()
 
-    async with opened(member("one")) as one, opened(member("other")) as other, producer(kafka) as theirs:
+    async with opened(member("one", 2)) as one, opened(member("other", 2)) as other, producer(kafka) as theirs:
         for number in range(40):
             await theirs.send_and_wait(topic, b"%d" % number, partition=number % 2)
         first, second = InHand(one), InHand(other)
@@ -222,20 +230,55 @@ async def test_what_is_in_hand_is_stored_before_another_reads_on(kafka: Broker, 
     assert sorted(values(store.records)) == sorted(numbered(0, 42))
 
 
-async def test_a_worker_for_whom_there_is_no_partition_idles_until_there_is_one(
-    kafka: Broker, topic: str, tmp_path: Path
+async def test_a_store_that_holds_one_worker_up_does_not_hold_up_the_others(
+    kafka: Broker, topic: str, member: Callable[..., KafkaTransport]
 ) -> None:
-    def member(name: str) -> KafkaTransport:
-        return KafkaTransport(
-            f"kafka://{kafka.address()}",
-            TransportOptions(tmp_path / name, topics=(topic,), kafka=KafkaOptions(group=topic)),
-        )
-
     store = Store()
-    async with opened(member("one")) as first, opened(member("other")) as second, streaming(first, store) as reading:
+    goes_on = asyncio.Event()
+
+    def guarded(batch: Batch) -> bool:
+        return store.offsets.get(batch.target, 0) == batch.records[0].offset
+
+    async def held_up(batch: Batch) -> None:
+        await goes_on.wait()
+        if guarded(batch):
+            await store.process(batch)
+        else:
+            first.begin_again()
+
+    async def at_once(batch: Batch) -> None:
+        if guarded(batch):
+            await store.process(batch)
+        else:
+            second.begin_again()
+
+    async with opened(member("one", 2)) as one, opened(member("other", 2)) as other, producer(kafka) as theirs:
+        for number in range(40):
+            await theirs.send_and_wait(topic, b"%d" % number, partition=number % 2)
+        first = build(one, [topic], store.load, held_up, limits=FetchLimits(records=5))
+        await first.start()
+        second = build(other, [topic], store.load, at_once, limits=FetchLimits(records=5))
+        await second.start()
+        await store.until(20)
+        assert not goes_on.is_set()
+        goes_on.set()
+        await store.until(40)
+        assert first.failure is second.failure is None
+        await until(lambda: sorted({**first.positions(), **second.positions()}.values()) == [20, 20])
+        await first.stop()
+        await second.stop()
+    assert sorted(values(store.records)) == sorted(numbered(0, 40))
+
+
+async def test_a_worker_for_whom_there_is_no_partition_idles_until_there_is_one(
+    member: Callable[..., KafkaTransport],
+) -> None:
+    store = Store()
+    transports = opened(member("one", 1)), opened(member("other", 1))
+    async with transports[0] as first, transports[1] as second, streaming(first, store) as reading:
         await send(first, numbered(0, 5))
         await store.until(5)
-        async with streaming(second, store) as idling:
+        async with asyncio.timeout(PATIENCE), streaming(second, store) as idling:
             services = (reading, idling)
             await until(lambda: sorted(len(one.positions()) for one in services) == [0, 1])
             [none] = [one for one in services if not one.positions()]
