@@ -47,7 +47,7 @@ from daemon.transports.opening import open_patiently
 from daemon.transports.registry import make_transport
 from daemon.web import app as web
 from daemon.web.context import Context
-from daemon.web.server import CannotListen, Server
+from daemon.web.server import CannotListen
 from daemon.web.server import serve as listen
 from retrain.storage.base import StorageError, StorageRefused
 
@@ -92,11 +92,11 @@ class Daemon:
         self._ready = False
         self._waited_at = float("-inf")
         self.stream: StreamService | None = None
-        self.server: Server | None = None
         self.retrainer: Retrains | None = None
         self.local_token = secrets.token_urlsafe(32)
         self.limits = parts.event_limits(settings)
         self.roles = settings.role
+        self.worker = parts.worker(settings, time.time())
 
     @classmethod
     async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
@@ -156,17 +156,15 @@ class Daemon:
             self.schedule = self._make_schedule()
             self._run(stack, self.schedule.run(), "schedule", self.schedule.stop)
         self._ready = True
-        page = None if self.server is None else self.server.url
-        self.manager.ready(f"serving {page}" if page else f"working: {', '.join(sorted(self.roles))}")
+        self.manager.ready(f"serving {self.server.url}")
         if settings.slack_app_token is not None:
             log.warning("DRIFTD_SLACK_APP_TOKEN has no effect yet: use driftd ack and driftd silence, not buttons")
-        log.info("ready", page=page, roles=sorted(self.roles), data=str(settings.data_dir.absolute()))
+        log.info("ready", page=self.server.url, roles=sorted(self.roles), data=str(settings.data_dir.absolute()))
 
     async def _serve_pages(self, stack: AsyncExitStack) -> None:
         settings = self.settings
-        if Role.WEB not in self.roles:
-            return
-        self.server = await listen(web.build(self._context()), settings.http_host, settings.http_port)
+        site = web.build(self._context(), health_only=Role.WEB not in self.roles)
+        self.server = await listen(site, settings.http_host, settings.http_port)
         stack.push_async_callback(self.server.stop)
         if settings.api_token is None:
             leave_token(settings.data_dir, self.local_token)
@@ -263,6 +261,7 @@ class Daemon:
             adopt=Adoption(self.store, self.places, self.pipeline, settings.model, self.dispatcher.wake),
             note=self._note,
             metrics=self.metrics,
+            owner=self.worker.worker,
             alone=not settings.is_fleet,
             may_deploy=self._may_deploy,
         )
@@ -300,7 +299,7 @@ class Daemon:
             self.archive,
             monitor_of,
             self.responder,
-            worker=parts.worker(settings, time.time()),
+            worker=self.worker,
             limits=Limits(checkpoint_seconds=seconds, most_models=most_models, events=self.limits),
             stream=lambda: self.stream,
             stored=self._stored,

@@ -171,12 +171,10 @@ async def write(connection: AsyncConnection, snapshot: Snapshot) -> None:
     if snapshot.judging is not None:
         await _take_over(connection, snapshot, snapshot.judging)
     if snapshot.reading is not None:
-        await exchange.register(connection, snapshot.reading.partitions, snapshot.reading.seen)
+        await exchange.hand_over(connection, snapshot.reading)
     # in one order, so that two workers that both have taken the same partitions for theirs cannot wait for each other
     for target, (before, after) in sorted(snapshot.offsets.items()):
         await _move(connection, target, before, after, snapshot.mark)
-    if snapshot.reading is not None:
-        await exchange.hand_over(connection, snapshot.reading)
     await insert_new(connection, tables.dead_letters, snapshot.dead)
     monitors = snapshot.monitors
     await upsert(connection, tables.models, [one.row for one in monitors], keep=ELSEWHERE)

@@ -60,10 +60,15 @@ async def is_anything_waiting(connection: AsyncConnection) -> bool:
 
 
 async def hand_over(connection: AsyncConnection, reading: Reading) -> None:
-    """What is ready for the models' owners, and up to when it is all that there will be."""
+    """What is ready for the models' owners, and up to when it is all that there will be.
+
+    Comes before whatever else a transaction does with partitions: it locks all that are read, in one order, so that two
+    transactions cannot wait for each other in a circle.
+    """
+    await register(connection, reading.partitions, reading.seen)
+    await still_reading(connection, reading.worker, reading.watermarks, {}, reading.seen)
     if reading.parcels:
         await connection.execute(insert(tables.parcels), reading.parcels)
-    await still_reading(connection, reading.worker, reading.watermarks, {}, reading.seen)
 
 
 async def still_reading(

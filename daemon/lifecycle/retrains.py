@@ -5,8 +5,6 @@ had left is taken as it is, and the version gets into the store in the same tran
 """
 
 import asyncio
-import secrets
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.alerts.notes import NoteKind
+from daemon.fleet.workers import new_name
 from daemon.lifecycle import jobs, versions
 from daemon.lifecycle.child import Child, Progress
 from daemon.lifecycle.deployments import Adopt, Deployments
@@ -62,8 +61,9 @@ class Stopped(Exception):
 class Retrains:
     """Runs retrains, one at a time, and beside them the deployments that follow.
 
-    ``adopt`` has the pipeline go by a new champion. ``alone``: no other process works on this store, so that what
-    another one had claimed is free at once. ``may_deploy`` tells whether this process is the one that deploys.
+    ``adopt`` has the pipeline go by a new champion. ``owner`` is the name by which jobs are claimed. ``alone``: no
+    other process works on this store, so that what another one had claimed is free at once. ``may_deploy`` tells
+    whether this process is the one that deploys.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Retrains:
         *,
         adopt: Adopt,
         note: Note,
+        owner: str | None = None,
         metrics: Metrics | None = None,
         alone: bool = True,
         may_deploy: Callable[[], Awaitable[bool]] = always,
@@ -93,7 +94,7 @@ class Retrains:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._tick_seconds = tick_seconds
-        self.owner = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self.owner = owner or new_name()
         self._recovered = float("-inf")
         self.deployments = Deployments(store, places, recipe, adopt=adopt, note=note, metrics=metrics, clock=clock)
         self._worker = Worker("retrains", self.step, poll_seconds=poll_seconds)

@@ -10,14 +10,12 @@ from aiokafka.partitioner import murmur2
 from daemon.events.keys import key_of, keyed_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from daemon.transports.base import Record
 
 logger = logging.getLogger(__name__)
 
 LARGEST_VALUE = 1 << 19  # bytes of many events in one record: half of what brokers take where nobody has set it
-LOOKED_AT = 1000  # events of each topic that are looked at first; then it is one of each batch
 
 
 class Part(NamedTuple):
@@ -59,42 +57,3 @@ def split(value: bytes, events: int, partitions: int) -> Iterator[Part]:
 
 def _part(partition: int, documents: list[bytes]) -> Part:
     return Part(partition, None, b"\n".join(documents), len(documents))
-
-
-class KeyWatch:
-    """Notices that the events of a topic are not keyed by their ids, and says so once for each topic.
-
-    One worker that reads all partitions joins labels to predictions all the same; several do not.
-    """
-
-    def __init__(self) -> None:
-        self._looked_at: dict[str, int] = {}
-        self._told: set[str] = set()
-
-    def look(self, topic: str, partition: int, partitions: int, records: Iterable[Record]) -> None:
-        """Look at the records of a batch, of a topic of so many partitions."""
-        if partitions < 2 or topic in self._told:  # noqa: PLR2004 - with one there is nothing to be wrong
-            return
-        rest = max(1, LOOKED_AT - self._looked_at.get(topic, 0))
-        for record in records:
-            for _, key in keyed_documents(record.value):
-                self._looked_at[topic] = self._looked_at.get(topic, 0) + 1
-                if key is not None and partition_of(key, partitions) != partition:
-                    self._tell(topic, partition, partitions, key)
-                    return
-                rest -= 1
-                if not rest:
-                    return
-
-    def _tell(self, topic: str, partition: int, partitions: int, key: str) -> None:
-        self._told.add(topic)
-        logger.error(
-            "the events of %s are not keyed by their ids: that of id %r is in partition %d and belongs in %d. Several "
-            "workers could not bring labels and predictions together. Have every producer set the key of a record to "
-            "the id of its event and use the partitioner of Kafka's Java client (librdkafka: "
-            "partitioner=murmur2_random); NDJSON of many events goes by POST /v1/events, which splits it",
-            topic,
-            key,
-            partition,
-            partition_of(key, partitions),
-        )

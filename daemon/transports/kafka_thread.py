@@ -22,7 +22,6 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from daemon.events.keys import count_all
 from daemon.transports.base import Record, TopicPartition
 from daemon.transports.faust_batches import feed_of
-from daemon.transports.kafka_keys import KeyWatch
 from daemon.transports.kafka_records import Asked, Pieces
 
 if TYPE_CHECKING:
@@ -69,7 +68,6 @@ class ConsumerThread(AIOKafkaConsumerThread):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._keys = KeyWatch()
         self._tombstones: set[str] = set()
         self._pieces: Pieces | None = None
 
@@ -223,8 +221,6 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 next(one.offset for one in found if one.value is None),
                 target.partition,
             )
-        known = self._ensure_consumer()._client.cluster.partitions_for_topic(target.topic)  # noqa: SLF001
-        self._keys.look(target.topic, target.partition, len(known or ()), records)
         counts = count_all(values if records is found else [one.value for one in records])
         if counts.count(1) < len(counts):
             records = [one._replace(events=count) for one, count in zip(records, counts, strict=True)]

@@ -6,11 +6,15 @@ from daemon.web.body import ROOM, Room
 from daemon.web.context import CONTEXT, Context
 from daemon.web.faults import count, report
 from daemon.web.guard import harden, same_site
+from daemon.web.route import Tag
 from daemon.web.routes import ROUTES
 
 
-def build(context: Context) -> web.Application:
-    """The application that serves ``context``. It starts nothing and opens nothing."""
+def build(context: Context, *, health_only: bool = False) -> web.Application:
+    """The application that serves ``context``. It starts nothing and opens nothing.
+
+    ``health_only``: nothing but what probes and Prometheus ask for, of a worker that has other things to do.
+    """
     app = web.Application(
         client_max_size=context.limits.body_bytes,
         middlewares=[
@@ -23,5 +27,6 @@ def build(context: Context) -> web.Application:
     app[CONTEXT] = context
     app[ROOM] = Room(context.limits.held_bytes)
     for route in ROUTES:
-        route.register(app)
+        if not health_only or route.tag is Tag.HEALTH:
+            route.register(app)
     return app

@@ -13,6 +13,7 @@ from kafka_broker import PASSWORD, USER, Broker
 from kafka_clients import administrator, label, prediction, producer, until
 from streams import PATIENCE, Store, numbered, opened, send, streaming, values
 
+from daemon.events.keys import keyed_documents
 from daemon.transports import kafka_logs, kafka_sender
 from daemon.transports.base import BacklogLimits, TransportOptions
 from daemon.transports.errors import (
@@ -246,30 +247,8 @@ async def test_while_the_broker_does_not_answer_senders_are_told_and_nothing_tha
 # --- keys
 
 
-@pytest.mark.parametrize(
-    "value", [prediction(1), b"\n".join([prediction(1), prediction(2), prediction(3)])], ids=["one event", "many"]
-)
-async def test_a_topic_that_is_not_keyed_by_id_is_noticed(
-    kafka: Broker,
-    make: Callable[..., KafkaTransport],
-    topic: str,
-    value: bytes,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    store = Store()
-    async with opened(make(partitions=2)) as transport, streaming(transport, store):
-        async with producer(kafka) as theirs:
-            for number in range(20):
-                await theirs.send_and_wait(topic, value, partition=number % 2)
-        await store.until(20)
-    told = [one for one in caplog.messages if "not keyed by their ids" in one]
-    assert len(told) == 1
-    assert topic in told[0]
-    assert "partitioner=murmur2_random" in told[0]
-
-
-async def test_what_is_keyed_by_id_and_what_we_produce_are_in_order(
-    kafka: Broker, make: Callable[..., KafkaTransport], topic: str, caplog: pytest.LogCaptureFixture
+async def test_what_we_produce_is_in_the_partitions_that_others_give_the_same_ids(
+    kafka: Broker, make: Callable[..., KafkaTransport], topic: str
 ) -> None:
     store = Store()
     async with opened(make(partitions=4)) as transport, streaming(transport, store):
@@ -278,4 +257,10 @@ async def test_what_is_keyed_by_id_and_what_we_produce_are_in_order(
                 await theirs.send_and_wait(topic, prediction(number), key=b"p%d" % number)
         await transport.append(topic, b"\n".join(label(n) for n in range(50)), 50, timestamp=1.0)
         await until(lambda: sum(one.events for one in store.records) == 100)
-    assert "not keyed" not in caplog.text
+    of: dict[str | None, set[int]] = {}
+    for batch in store.batches:
+        for record in batch.records:
+            for _, key in keyed_documents(record.value):
+                of.setdefault(key, set()).add(batch.partition)
+    assert all(len(partitions) == 1 for partitions in of.values())
+    assert len(of) == 50
