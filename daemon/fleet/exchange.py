@@ -4,12 +4,24 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import BigInteger, Float, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.stores import tables
 from daemon.stores.upsert import insert_new
 from daemon.transports.base import TopicPartition
+
+_partition = tables.partitions.c
+_said, _left = bindparam("said", type_=Float), bindparam("left", type_=BigInteger)
+STILL_READING: Final = (
+    update(tables.partitions)
+    .where(_partition.topic == bindparam("of"), _partition.partition == bindparam("number"))
+    .values(
+        behind=func.coalesce(_left, _partition.behind),
+        # never falls
+        watermark=case((_said > func.coalesce(_partition.watermark, 0.0), _said), else_=_partition.watermark),
+    )
+)
 
 AT_ONCE: Final = 10_000
 """Parameters of one statement, below the limits of both databases."""
@@ -19,12 +31,12 @@ AT_ONCE: Final = 10_000
 class Reading:
     """What a worker of a fleet adds that reads: who it is, what it has ready for others, and how far each partition is.
 
-    ``partitions`` are all that there are. ``watermarks`` are of those that it reads, epoch seconds, None for what they
-    were.
+    ``new_partitions`` are those that the store may not know. ``watermarks`` are of those that it reads, epoch seconds,
+    None for what they were.
     """
 
     worker: str
-    partitions: Collection[TopicPartition]
+    new_partitions: Collection[TopicPartition]
     watermarks: dict[TopicPartition, float | None]
     parcels: list[dict[str, Any]]
     seen: float
@@ -55,8 +67,9 @@ async def register(connection: AsyncConnection, partitions: Iterable[TopicPartit
 
 
 async def is_anything_waiting(connection: AsyncConnection) -> bool:
-    """Whether an owner has yet to take something."""
-    return await connection.scalar(select(tables.parcels.c.id).limit(1)) is not None
+    """Whether an owner has yet to take something, or to make a change."""
+    waits = select(or_(select(tables.parcels.c.id).exists(), select(tables.changes.c.id).exists()))
+    return bool(await connection.scalar(waits))
 
 
 async def hand_over(connection: AsyncConnection, reading: Reading) -> None:
@@ -65,7 +78,7 @@ async def hand_over(connection: AsyncConnection, reading: Reading) -> None:
     Comes before whatever else a transaction does with partitions: it locks all that are read, in one order, so that two
     transactions cannot wait for each other in a circle.
     """
-    await register(connection, reading.partitions, reading.seen)
+    await register(connection, reading.new_partitions, reading.seen)
     await still_reading(connection, reading.worker, reading.watermarks, {}, reading.seen)
     if reading.parcels:
         await connection.execute(insert(tables.parcels), reading.parcels)
@@ -79,16 +92,12 @@ async def still_reading(
     now: float,
 ) -> None:
     """Say that ``worker`` reads these partitions, and no event of them that is still to come arrived before a time."""
-    partition = tables.partitions.c
-    for target, watermark in sorted(watermarks.items()):
-        here = (partition.topic == target.topic) & (partition.partition == target.partition)
-        values: dict[str, Any] = {"worker": worker, "seen": now}
-        if target in behind:
-            values["behind"] = behind[target]
-        if watermark is not None:
-            rises = partition.watermark.is_(None) | (partition.watermark < watermark)
-            values["watermark"] = case((rises, watermark), else_=partition.watermark)
-        await connection.execute(update(tables.partitions).where(here).values(values))
+    if watermarks:
+        rows = [
+            {"of": one.topic, "number": one.partition, "said": watermarks[one], "left": behind.get(one)}
+            for one in sorted(watermarks)
+        ]
+        await connection.execute(STILL_READING.values(worker=worker, seen=now), rows)
 
 
 async def take(connection: AsyncConnection, judging: Judging) -> None:

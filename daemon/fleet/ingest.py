@@ -107,6 +107,7 @@ class Ingest:
         self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
         self._held = 0
         self._last_checkpoint = self._said_at = 0.0
+        self._registered: set[TopicPartition] = set()
         self._torn = False  # a batch was taken in part: what is in memory must not be stored
 
     # --- where it stands
@@ -123,6 +124,7 @@ class Ingest:
                 rows = (await connection.execute(select(partitions))).all()
             self._offsets = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
             self._arrived = {TopicPartition(row.topic, row.partition): row.watermark or 0.0 for row in rows}
+            self._registered = set(self._offsets)
             await self._look()
             self._positions = {}
             self._stale = False
@@ -240,16 +242,21 @@ class Ingest:
             return
         dead, rejected = self._reader.empty()
         found, self._parcels = self._parcels, {}
-        partitions = {*self._partitions(), *self._positions}
         watermarks = {target: self._arrived.get(target) if target in moved else None for target in self._positions}
         ready = await asyncio.to_thread(_rows, found)
-        reading = exchange.Reading(self._worker, partitions, watermarks, ready, now)
+        reading = exchange.Reading(self._worker, self._unknown(), watermarks, ready, now)
         self._writer.begin(Snapshot(moved, dead, [], rejected, reading), self._stored)
         self._held = 0
 
     async def _stored(self, snapshot: Snapshot) -> None:
         self._offsets.update({target: after for target, (_, after) in snapshot.offsets.items()})
+        if snapshot.reading is not None:
+            self._registered |= set(snapshot.reading.new_partitions)
         await self._committed(dict(self._offsets), snapshot)
+
+    def _unknown(self) -> set[TopicPartition]:
+        """Partitions of which the store may not know."""
+        return {*self._partitions(), *self._positions} - self._registered
 
     async def _end_checkpoint(self) -> None:
         try:
@@ -281,9 +288,11 @@ class Ingest:
                 # what comes later counts as having come after this, whatever its sender's clock says
                 self._arrived[target] = max(self._arrived.get(target, 0.0), min(at, now))
             said[target] = self._arrived.get(target) if stored else None
+        unknown = self._unknown()
         async with self._store.begin([]) as connection:
-            await exchange.register(connection, {*self._partitions(), *said}, now)
+            await exchange.register(connection, unknown, now)
             await exchange.still_reading(connection, self._worker, said, self._behind(), now)
+        self._registered |= unknown
 
     async def _look(self) -> None:
         """Learn which models there are, and the types of their features."""

@@ -39,8 +39,8 @@ from daemon.transports.base import TopicPartition
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS: Final = 0.2
-"""Between two looks at what there is to take."""
+POLL_SECONDS: Final = 0.3
+"""Between two looks at what there is to take; what is read in this process is seen at once."""
 CLAIM_SECONDS: Final = 2.0
 """Between two looks at which models there are, and who owns them."""
 AT_ONCE: Final = 50_000
@@ -212,6 +212,8 @@ class Owners:
         if not self._owned:
             return False
         async with self._store.read() as connection:
+            if not await exchange.is_anything_waiting(connection):
+                return False
             until = await watermark(connection, self._clock())
             for row in await connection.execute(select(tables.changes).where(tables.changes.c.model.in_(self._owned))):
                 self._make(row.id, row.model, Change.from_bytes(row.data))
