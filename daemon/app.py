@@ -317,6 +317,7 @@ class Daemon:
             self._process,
             foresee=pipeline.foresee,
             begin=pipeline.begin,
+            hand_over=pipeline.hand_over if isinstance(pipeline, FleetMember) else pipeline.flush,
             limits=limits,
         )
 

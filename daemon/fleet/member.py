@@ -145,6 +145,10 @@ class FleetMember:
         """See ``daemon.monitoring.changes.Changes``."""
         await self._asks.change(model, change)
 
+    async def hand_over(self) -> None:
+        """Store what was read: another worker is to read on."""
+        await self._ingest.flush()
+
     @property
     def waits_for(self) -> str | None:
         """What a checkpoint waits for, if one does: the store, which is away or full."""

@@ -8,7 +8,7 @@ and the pipeline's has the pipeline told again.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -53,8 +53,13 @@ class Adopt(Protocol):
         ...
 
 
+async def always() -> bool:
+    """Nobody else deploys."""
+    return True
+
+
 class Deployments:
-    """Does every deployment that the store asks for, one after the other."""
+    """Does every deployment that the store asks for, one after the other, if it ``may``: one process does at a time."""
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Deployments:
         *,
         adopt: Adopt,
         note: Note,
+        may: Callable[[], Awaitable[bool]] = always,
         metrics: Metrics | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -72,6 +78,7 @@ class Deployments:
         self._recipe = recipe
         self._adopt = adopt
         self._note = note
+        self._may = may
         self._metrics = metrics
         self._clock = clock
         self._tries: dict[tuple[str, str], int] = {}
@@ -82,6 +89,8 @@ class Deployments:
         async with self._store.read() as connection:
             under_way = await versions.all_under_way(connection)
             switched = await versions.not_adopted(connection)
+        if not (switched or under_way) or not await self._may():
+            return False
         worked = False
         for version in switched:
             worked = await self._have_adopted(version) or worked

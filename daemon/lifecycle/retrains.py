@@ -18,7 +18,7 @@ from daemon.alerts.notes import NoteKind
 from daemon.fleet.workers import new_name
 from daemon.lifecycle import jobs, versions
 from daemon.lifecycle.child import Child, Progress
-from daemon.lifecycle.deployments import Adopt, Deployments
+from daemon.lifecycle.deployments import Adopt, Deployments, always
 from daemon.lifecycle.job_folder import NothingToLearn, Places, prepare, tidy
 from daemon.lifecycle.jobs import LEASE_SECONDS, Job
 from daemon.lifecycle.outcome import Answer, failed, read_answer, standing
@@ -43,11 +43,6 @@ DEPLOY_STOP_SECONDS: Final = 5.0
 CRASHED: Final = "crashed"
 
 log = get_logger("daemon.lifecycle.retrains")
-
-
-async def always() -> bool:
-    """Nobody else deploys."""
-    return True
 
 
 class LeaseLost(Exception):
@@ -96,10 +91,11 @@ class Retrains:
         self._tick_seconds = tick_seconds
         self.owner = owner or new_name()
         self._recovered = float("-inf")
-        self.deployments = Deployments(store, places, recipe, adopt=adopt, note=note, metrics=metrics, clock=clock)
+        self.deployments = Deployments(
+            store, places, recipe, adopt=adopt, note=note, may=may_deploy, metrics=metrics, clock=clock
+        )
         self._worker = Worker("retrains", self.step, poll_seconds=poll_seconds)
-        self._may_deploy = may_deploy
-        self._deployer = Worker("deployments", self._deploy, poll_seconds=poll_seconds)
+        self._deployer = Worker("deployments", self.deployments.step, poll_seconds=poll_seconds)
 
     def wake(self) -> None:
         """There may be a retrain or a deployment to do."""
@@ -118,9 +114,6 @@ class Retrains:
             await self._worker.run()
             await asyncio.wait({deploying}, timeout=DEPLOY_STOP_SECONDS)
             deploying.cancel()
-
-    async def _deploy(self) -> bool:
-        return await self._may_deploy() and await self.deployments.step()
 
     async def step(self) -> bool:
         """Do one queued retrain, if there is one."""
