@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 
     from kafka_broker import Broker
 
+SOAK = os.environ.get("DRIFTD_TEST_PROFILE") == "soak"
+ROUNDS = 40
 PARTITIONS = 6
 SEED = 11
+SLEEP_SECONDS = 25.0  # longer than Kafka's session and the leases last
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +103,88 @@ def test_what_happens_to_workers_and_servers_changes_nothing(
     alone.start("a")
     alone.finish(sender.sent)
     assert alone.outcome() == disturbed.outcome()
+
+
+class Disturbances:
+    """What befalls a fleet and its servers, one thing after the other, at random."""
+
+    def __init__(self, fleet: Fleet, kafka: Broker, own: Postgresql, rng: Random) -> None:
+        self._fleet, self._kafka, self._own, self._rng = fleet, kafka, own, rng
+        self._names = ("a", "b", "c", "d")
+
+    def next(self) -> str:
+        """Do one thing, and say what it was."""
+        often = [self.kill] * 5 + [self.start] * 6 + [self.stop] * 3
+        what = self._rng.choice(
+            [*often, self.sleep, self.cut, self.restart_store, self.freeze_broker, self.kill_broker]
+        )
+        if not self._running():
+            what = self.start
+        what()
+        self._wait(5.0)
+        return what.__name__
+
+    def _running(self) -> list[str]:
+        return sorted(name for name, one in self._fleet.members.items() if one.is_running())
+
+    def _wait(self, seconds: float) -> None:
+        time.sleep(self._rng.uniform(0.0, seconds))
+
+    def start(self) -> None:
+        for name in sorted(set(self._names) - set(self._running()))[:1]:
+            self._fleet.begin(name)
+
+    def kill(self) -> None:
+        self._fleet.end(self._rng.choice(self._running()), how=signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._fleet.end(self._rng.choice(self._running()))
+
+    def sleep(self) -> None:
+        one = self._fleet.members[self._rng.choice(self._running())]
+        one.signal(signal.SIGSTOP)
+        time.sleep(SLEEP_SECONDS)
+        one.signal(signal.SIGCONT)
+
+    def cut(self) -> None:
+        """Every connection to the store is gone."""
+        self._own.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'driftd'")
+
+    def restart_store(self) -> None:
+        self._own.server.stop(self._rng.choice((signal.SIGINT, signal.SIGQUIT)))
+        self._wait(20.0)
+        self._own.server.start()
+
+    def freeze_broker(self) -> None:
+        self._kafka.freeze()
+        time.sleep(40.0)
+        self._kafka.thaw()
+
+    def kill_broker(self) -> None:
+        self._kafka.kill()
+        self._wait(10.0)
+        self._kafka.start()
+
+
+@pytest.mark.skipif(not SOAK, reason="takes a quarter of an hour: make soak")
+def test_whatever_happens_for_a_quarter_of_an_hour_changes_nothing(
+    make: Callable[..., Fleet], kafka: Broker, topic: str, own: Postgresql
+) -> None:
+    seed = int(os.environ.get("DRIFTD_TEST_SEED") or Random().randrange(10**6))
+    disturbed = make("disturbed")
+    done = []
+    with Sender(kafka, topic, seed, 400.0) as sender:
+        disturbed.start("a", "b")
+        disturbances = Disturbances(disturbed, kafka, own, Random(seed))
+        for _ in range(ROUNDS):
+            done.append(disturbances.next())
+            print(f"seed {seed}, {time.strftime('%X')}: {done[-1]}", flush=True)
+        expected = sender.end()
+    disturbed.begin(*{"a", "b"} - set(disturbances._running()))
+    disturbed.finish(sender.sent)
+    check(disturbed.outcome(), expected)
+    for workers in (("a",), ("a", "b", "c")):
+        unbroken = make(f"of-{len(workers)}")
+        unbroken.start(*workers)
+        unbroken.finish(sender.sent)
+        assert unbroken.outcome() == disturbed.outcome(), f"seed {seed}: {done}"
