@@ -38,9 +38,17 @@ class DaemonProcess:
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it. Returns its exit code."""
-        assert self._process is not None
-        self._process.send_signal(how)
+        self.signal(how)
         return self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def wait(self) -> int:
         """Wait until it has ended. Returns its exit code."""

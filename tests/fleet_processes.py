@@ -1,0 +1,218 @@
+"""A fleet of real daemons, and all that has come of it in its store and archive."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import asyncpg
+from daemon_process import DaemonProcess
+from sqlalchemy import Table, select
+
+from daemon.archive_tables import from_ipc
+from daemon.stores import tables
+from daemon.stores.engine import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+PATIENCE_SECONDS = 120.0
+POLL_SECONDS = 0.1
+
+
+def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run ``work`` to its end, from wherever this is called."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+class Fleet:
+    """Daemons on one topic and one store, by name."""
+
+    def __init__(self, folder: Path, broker: str, topic: str, store: str, **settings: str) -> None:
+        self.folder = folder
+        self.store = store
+        self.archive = folder / "archive"
+        self.archive.mkdir(parents=True)
+        self.members: dict[str, DaemonProcess] = {}
+        self._settings = {
+            "DRIFTD_BROKER": f"kafka://{broker}",
+            "DRIFTD_TOPICS": topic,
+            "DRIFTD_KAFKA__GROUP": f"{topic}.{folder.name}",
+            "DRIFTD_DATABASE_URL": store,
+            "DRIFTD_ARCHIVE_URL": str(self.archive),
+            "DRIFTD_MODE": "observe",
+            "DRIFTD_REFERENCE_ROWS": "300",
+            **settings,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self.members.values():
+            one.kill_if_running()
+
+    def begin(self, *names: str, **settings: str) -> None:
+        """Start workers: new ones, or some that have ended. ``settings`` are those of new ones."""
+        for name in names:
+            if name not in self.members:
+                (self.folder / name).mkdir()
+                self.members[name] = DaemonProcess(self.folder / name, **self._settings, **settings)
+            self.members[name].begin()
+
+    def start(self, *names: str, **settings: str) -> None:
+        """Start workers, and wait until they are ready."""
+        self.begin(*names, **settings)
+        for one in map(self.members.__getitem__, names):
+            self.until(partial(_is_ready, one), "it does not start")
+
+    def end(self, *names: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """End workers: those that are asked to end as they should."""
+        for name in names:
+            self.members[name].signal(how)
+        for name in names:
+            code = self.members[name].wait()
+            expected = 0 if how is signal.SIGTERM else -how
+            assert code == expected, f"{name} ended with {code}\n{self.logs()}"
+
+    def logs(self) -> str:
+        """The last words of all."""
+        return "\n".join(f"--- {name}\n{one.log.read_text()[-6_000:]}" for name, one in self.members.items())
+
+    def until(self, holds: Callable[[], bool], otherwise: str) -> float:
+        """Wait until something holds. Returns the seconds that it took."""
+        began = time.monotonic()
+        while not holds():
+            assert time.monotonic() - began < PATIENCE_SECONDS, f"{otherwise}: {self.standing()}\n{self.logs()}"
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - began
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the store."""
+
+        async def ask() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(self.store)
+            try:
+                return [tuple(row) for row in await connection.fetch(query)]
+            finally:
+                await connection.close()
+
+        found: list[tuple[Any, ...]] = in_a_loop(ask())
+        return found
+
+    def standing(self) -> dict[str, Any]:
+        """How far it is, for who has waited in vain."""
+        return {
+            "partitions": self.rows(
+                "select partition, next_offset, worker, watermark, behind, seen from partitions order by 1"
+            ),
+            "leases": self.rows("select name, worker, until from leases order by 1"),
+            "parcels": self.rows("select model, count(*), sum(events - taken) from parcels group by 1"),
+            "counted": self.counted(),
+        }
+
+    def counted(self) -> Counter[str]:
+        """The counters of all models together."""
+        return Counter(
+            {name: int(value) for name, value in self.rows("select name, sum(value) from counters group by 1")}
+        )
+
+    def taken(self) -> int:
+        """Events of which something has come."""
+        found = self.counted()
+        return sum(found[name] for name in ("prediction", "label", "duplicates", "revised", "dead_letters"))
+
+    def finish(self, events: int) -> float:
+        """Wait until so many events are taken, then end all workers. Returns the seconds until they were taken."""
+        seconds = self.until(lambda: self.taken() >= events, f"not all of {events} events were taken")
+        self.end(*(name for name, one in self.members.items() if one.is_running()))
+        return seconds
+
+    def outcome(self) -> Outcome:
+        """All that has come of it."""
+        found: Outcome = in_a_loop(_outcome(self.store, self.archive))
+        return found
+
+
+def _is_ready(one: DaemonProcess) -> bool:
+    assert one.is_running(), one.log.read_text()[-6_000:]
+    return one.get("/readyz")[0] == 200
+
+
+@dataclass
+class Outcome:
+    """What must be the same however many workers there were, and whatever has happened to them."""
+
+    counters: dict[tuple[str, str], int]
+    alarms: list[tuple[Any, ...]]
+    measured: list[tuple[Any, ...]]
+    archive: dict[tuple[str, str], list[tuple[Any, ...]]]
+    dead: list[tuple[Any, ...]]
+    open_alarms: list[tuple[str, str, str]]
+    parcels: int
+    leases: list[str]
+
+
+async def _outcome(url: str, archive: Path) -> Outcome:
+    store = open_store(url)
+
+    async def all_of(table: Table) -> list[dict[str, Any]]:
+        async with store.read() as connection:
+            return [dict(row) for row in (await connection.execute(select(table))).mappings()]
+
+    try:
+        alarms = await all_of(tables.alarms)
+        return Outcome(
+            # whether the model of a bad event was known when it was read depends on when that was
+            {
+                (one["model"], one["name"]): one["value"]
+                for one in await all_of(tables.counters)
+                if one["name"] != "dead_letters"
+            },
+            sorted(
+                (one["model"], one["kind"], one["signal"], one["row"], one["change_row"], one["detector"])
+                for one in alarms
+            ),
+            sorted(
+                (one["model"], one["signal"], one["row"], one["rows"], _text(one["value"]))
+                for one in await all_of(tables.signals)
+            ),
+            _archived(archive, await all_of(tables.archive_files), await all_of(tables.archive_chunks)),
+            sorted(
+                (one["partition"], one["offset"], one["line"], one["reason"])
+                for one in await all_of(tables.dead_letters)
+            ),
+            sorted((one["model"], one["kind"], one["signal"]) for one in alarms if one["state"] == "open"),
+            len(await all_of(tables.parcels)),
+            [one["name"] for one in await all_of(tables.leases)],
+        )
+    finally:
+        await store.close()
+
+
+def _archived(
+    folder: Path, files: list[dict[str, Any]], chunks: list[dict[str, Any]]
+) -> dict[tuple[str, str], list[Any]]:
+    """By model and kind: row, id and value of what is in the archive."""
+    import pyarrow.parquet as pq
+
+    found: dict[tuple[str, str], list[Any]] = {}
+    parts = [(one, pq.read_table(folder / "archive" / one["path"])) for one in files]
+    parts += [(one, from_ipc(one["data"])) for one in chunks]
+    for one, table in parts:
+        value = "prediction" if one["kind"] == "events" else "label"
+        rows = [(row["row"], row["id"], _text(row[value])) for row in table.to_pylist()]
+        found.setdefault((one["model"], one["kind"]), []).extend(rows)
+    return {key: sorted(rows) for key, rows in found.items()}
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,190 @@
+"""A fleet of real daemons, on a real broker and a real PostgreSQL server, loses and doubles nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import Postgresql
+from fleet_processes import Fleet, Outcome
+from fleet_traffic import DRIFTS, MODELS, Sender, make_topic
+from postgresql_server import NoServer, server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from kafka_broker import Broker
+
+SOAK = os.environ.get("DRIFTD_TEST_PROFILE") == "soak"
+ROUNDS = 40
+PARTITIONS = 6
+SEED = 11
+SLEEP_SECONDS = 25.0  # longer than Kafka's session and the leases last
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Postgresql]:
+    """Stores on a server that a test may stop."""
+    try:
+        with server() as running:
+            yield Postgresql(running)
+    except NoServer as absent:
+        pytest.skip(str(absent))
+
+
+@pytest.fixture
+def make(kafka: Broker, topic: str, own: Postgresql, tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Makes fleets that read the same topic, each on a store of its own."""
+    made: list[Fleet] = []
+
+    def fleet(name: str, **settings: str) -> Fleet:
+        (tmp_path / name).mkdir()
+        made.append(Fleet(tmp_path / name, kafka.address(), topic, own.store(tmp_path / name), **settings))
+        return made[-1]
+
+    asyncio.run(make_topic(kafka, topic, PARTITIONS))
+    yield fleet
+    for one in made:
+        one.__exit__()
+    own.drop()
+
+
+def check(outcome: Outcome, expected: Counter[str]) -> None:
+    """Everything that was sent has come to what it should, once."""
+    totals: Counter[str] = Counter()
+    for (_, name), value in outcome.counters.items():
+        totals[name] += value
+    for name in ("prediction", "label", "joined", "duplicates", "revised"):
+        assert totals[name] == expected[name], name
+    assert totals["waiting"] == 0
+    assert len(outcome.dead) == expected["dead_letters"]
+    for model in MODELS:
+        rows = [row for row, _, _ in outcome.archive[model, "events"]]
+        assert rows == list(range(outcome.counters[model, "prediction"])), model
+        ids = {one for _, one, _ in outcome.archive[model, "events"]}
+        assert len(ids) == len(rows), model
+    kinds = {(model, kind) for model, kind, *_ in outcome.alarms}
+    assert {(DRIFTS, "drift"), (DRIFTS, "concept")} <= kinds
+    assert max(Counter(outcome.open_alarms).values()) == 1
+    assert (outcome.parcels, outcome.leases) == (0, [])
+
+
+def test_what_happens_to_workers_and_servers_changes_nothing(
+    make: Callable[..., Fleet], kafka: Broker, topic: str, own: Postgresql
+) -> None:
+    disturbed = make("disturbed")
+    with Sender(kafka, topic, SEED, 400.0) as sender:
+        disturbed.start("a", "b")
+        disturbed.until(lambda: disturbed.taken() > 1_000, "nothing is read")
+        disturbed.end("b", how=signal.SIGKILL)
+        disturbed.start("c")
+        own.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'driftd'")
+        disturbed.begin("b")
+        disturbed.end("a")
+        own.server.stop(signal.SIGQUIT)
+        time.sleep(1.0)
+        own.server.start()
+        disturbed.begin("a")
+        disturbed.end("c", how=signal.SIGKILL)
+        before = disturbed.taken()
+        disturbed.until(lambda: disturbed.taken() > before + 2_000, "it does not go on")
+        expected = sender.end()
+    disturbed.finish(sender.sent)
+    check(disturbed.outcome(), expected)
+
+    alone = make("alone")
+    alone.start("a")
+    alone.finish(sender.sent)
+    assert alone.outcome() == disturbed.outcome()
+
+
+class Disturbances:
+    """What befalls a fleet and its servers, one thing after the other, at random."""
+
+    def __init__(self, fleet: Fleet, kafka: Broker, own: Postgresql, rng: Random) -> None:
+        self._fleet, self._kafka, self._own, self._rng = fleet, kafka, own, rng
+        self._names = ("a", "b", "c", "d")
+
+    def next(self) -> str:
+        """Do one thing, and say what it was."""
+        often = [self.kill] * 5 + [self.start] * 6 + [self.stop] * 3
+        what = self._rng.choice(
+            [*often, self.sleep, self.cut, self.restart_store, self.freeze_broker, self.kill_broker]
+        )
+        if not self._running():
+            what = self.start
+        what()
+        self._wait(5.0)
+        return what.__name__
+
+    def _running(self) -> list[str]:
+        return sorted(name for name, one in self._fleet.members.items() if one.is_running())
+
+    def _wait(self, seconds: float) -> None:
+        time.sleep(self._rng.uniform(0.0, seconds))
+
+    def start(self) -> None:
+        for name in sorted(set(self._names) - set(self._running()))[:1]:
+            self._fleet.begin(name)
+
+    def kill(self) -> None:
+        self._fleet.end(self._rng.choice(self._running()), how=signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._fleet.end(self._rng.choice(self._running()))
+
+    def sleep(self) -> None:
+        one = self._fleet.members[self._rng.choice(self._running())]
+        one.signal(signal.SIGSTOP)
+        time.sleep(SLEEP_SECONDS)
+        one.signal(signal.SIGCONT)
+
+    def cut(self) -> None:
+        """Every connection to the store is gone."""
+        self._own.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'driftd'")
+
+    def restart_store(self) -> None:
+        self._own.server.stop(self._rng.choice((signal.SIGINT, signal.SIGQUIT)))
+        self._wait(20.0)
+        self._own.server.start()
+
+    def freeze_broker(self) -> None:
+        self._kafka.freeze()
+        time.sleep(40.0)
+        self._kafka.thaw()
+
+    def kill_broker(self) -> None:
+        self._kafka.kill()
+        self._wait(10.0)
+        self._kafka.start()
+
+
+@pytest.mark.skipif(not SOAK, reason="takes a quarter of an hour: make soak")
+def test_whatever_happens_for_a_quarter_of_an_hour_changes_nothing(
+    make: Callable[..., Fleet], kafka: Broker, topic: str, own: Postgresql
+) -> None:
+    seed = int(os.environ.get("DRIFTD_TEST_SEED") or Random().randrange(10**6))
+    disturbed = make("disturbed")
+    done = []
+    with Sender(kafka, topic, seed, 400.0) as sender:
+        disturbed.start("a", "b")
+        disturbances = Disturbances(disturbed, kafka, own, Random(seed))
+        for _ in range(ROUNDS):
+            done.append(disturbances.next())
+            print(f"seed {seed}, {time.strftime('%X')}: {done[-1]}", flush=True)
+        expected = sender.end()
+    disturbed.begin(*{"a", "b"} - set(disturbances._running()))
+    disturbed.finish(sender.sent)
+    check(disturbed.outcome(), expected)
+    for workers in (("a",), ("a", "b", "c")):
+        unbroken = make(f"of-{len(workers)}")
+        unbroken.start(*workers)
+        unbroken.finish(sender.sent)
+        assert unbroken.outcome() == disturbed.outcome(), f"seed {seed}: {done}"
