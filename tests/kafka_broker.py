@@ -89,7 +89,8 @@ class Broker:
         users = []
         for mechanism in MECHANISMS[1:]:
             users += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
-        tool = broker._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", "server.properties", *users)
+        format_as = ("format", f"--cluster-id={cluster}", "-c", "server.properties", *users)
+        tool = broker._java("kafka.tools.StorageTool", *format_as)
         subprocess.run(tool, cwd=folder, check=True, capture_output=True, timeout=START_SECONDS)
         broker.start()
         return broker

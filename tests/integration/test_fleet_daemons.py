@@ -176,9 +176,7 @@ def test_whatever_happens_for_a_quarter_of_an_hour_changes_nothing(
     with Sender(kafka, topic, seed, 400.0) as sender:
         disturbed.start("a", "b")
         disturbances = Disturbances(disturbed, kafka, own, Random(seed))
-        for _ in range(ROUNDS):
-            done.append(disturbances.next())
-            print(f"seed {seed}, {time.strftime('%X')}: {done[-1]}", flush=True)
+        done += [disturbances.next() for _ in range(ROUNDS)]
         expected = sender.end()
     disturbed.begin(*{"a", "b"} - set(disturbances._running()))
     disturbed.finish(sender.sent)
