@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import structlog
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,10 +23,9 @@ from daemon.archive import Archive
 from daemon.checkpoint import Fenced, Snapshot
 from daemon.checkpoint_writer import CheckpointWriter
 from daemon.events.rows import Rows
-from daemon.fleet import exchange, leases, parcels, workers
+from daemon.fleet import exchange, leases, workers
+from daemon.fleet.inbox import Inbox, Ready
 from daemon.fleet.leases import MODEL
-from daemon.fleet.merging import merge
-from daemon.fleet.parcels import Piece
 from daemon.fleet.watermark import watermark
 from daemon.fleet.workers import Role
 from daemon.models import Models
@@ -35,7 +34,6 @@ from daemon.monitoring.monitor import Monitor
 from daemon.pipeline import MOST_HELD, Respond, in_thread
 from daemon.stores import tables
 from daemon.stores.engine import Store, first_line
-from daemon.transports.base import TopicPartition
 
 log = structlog.get_logger(__name__)
 
@@ -43,33 +41,14 @@ POLL_SECONDS: Final = 0.3
 """Between two looks at what there is to take; what is read in this process is seen at once."""
 CLAIM_SECONDS: Final = 2.0
 """Between two looks at which models there are, and who owns them."""
-AT_ONCE: Final = 50_000
-"""Events of one model that are taken at one time, about."""
-MOST_PARCELS: Final = 200
-"""Parcels of one model that are looked at, at one time."""
-
 _parcel = tables.parcels.c
-
-
-@dataclass(slots=True)
-class _Open:
-    """A parcel that was fetched, and what is not taken of it. None is left of one whose end waits to be stored."""
-
-    target: TopicPartition
-    taken: int
-    stored: int  # of these, as the store has it
-    pieces: list[Piece]
-
-
-_Left = list[tuple[_Open, int, list[Piece]]]
-"""Parcels, how many of their events are taken then, and what is left of them."""
 
 
 @dataclass(slots=True)
 class _Owned:
     """What an owner has of one model beside its monitor."""
 
-    parcels: dict[int, _Open] = field(default_factory=dict)
+    inbox: Inbox
     changes: set[int] = field(default_factory=set)  # made, and not yet struck off
 
 
@@ -198,7 +177,7 @@ class Owners:
                 await self._claimed(connection, models)
         self._models.put(loaded)
         checkpoint.warn_of_fresh_starts(monitor for monitor, _ in loaded)
-        self._owned.update({model: _Owned() for model in models})
+        self._owned.update({model: _Owned(Inbox(model)) for model in models})
         log.info("owns", models=len(self._owned), new=list(models))
 
     def _drop(self, models: Sequence[str]) -> None:
@@ -232,67 +211,21 @@ class Owners:
 
     async def _take_some(self, model: str, until: float) -> bool:
         """Take some of a model's events that arrived before ``until``."""
-        owned = self._owned[model]
         async with self._store.read() as connection:
-            before = await self._fetch(connection, model, owned, until)
-        ready: list[tuple[TopicPartition, Piece]] = []
-        left: _Left = []
-        for _, parcel in sorted(owned.parcels.items()):
-            taken, rest = parcel.taken, []
-            for piece in parcel.pieces:
-                now, later = piece.split(before)
-                if now is not None:
-                    ready.append((parcel.target, now))
-                    taken += len(now)
-                if later is not None:
-                    rest.append(later)
-            left.append((parcel, taken, rest))
-        if not ready:
+            ready = await self._owned[model].inbox.ready(connection, until)
+        if ready is None:
             return False
-        events = sum(len(piece) for _, piece in ready)
-        self._held += events
-        await in_thread(lambda: self._take(model, ready, left))
+        self._held += len(ready)
+        await in_thread(lambda: self._take(model, ready))
         return True
 
-    async def _fetch(self, connection: AsyncConnection, model: str, owned: _Owned, until: float) -> float:
-        """Fetch the parcels that are next. Returns the arrival before which no event is in any other."""
-        columns = (_parcel.id, _parcel.first, _parcel.events, _parcel.taken, _parcel.topic, _parcel.partition)
-        limit = MOST_PARCELS + len(owned.parcels)
-        query = select(*columns).where(_parcel.model == model, _parcel.first < until)
-        rows = (await connection.execute(query.order_by(_parcel.first, _parcel.id).limit(limit))).mappings().all()
-        before = rows[-1]["first"] if len(rows) == limit else until
-        held = [piece for parcel in owned.parcels.values() for piece in parcel.pieces]
-        events, earliest = sum(map(len, held)), min((piece.first for piece in held), default=float("inf"))
-        wanted: list[RowMapping] = []
-        for row in rows:
-            if row["id"] in owned.parcels:
-                continue
-            # what arrived first has to be among what is fetched, with all that arrived in the same moment
-            if events >= AT_ONCE and row["first"] > earliest:
-                before = min(before, row["first"])
-                break
-            wanted.append(row)
-            earliest = min(earliest, row["first"])
-            events += row["events"] - row["taken"]
-        found = select(_parcel.id, _parcel.data).where(_parcel.id.in_([row["id"] for row in wanted]))
-        data = {row.id: row.data for row in await connection.execute(found)} if wanted else {}
-        for row in wanted:
-            pieces = await asyncio.to_thread(_unpacked, data[row["id"]], row["taken"])
-            target = TopicPartition(row["topic"], row["partition"])
-            owned.parcels[row["id"]] = _Open(target, row["taken"], row["taken"], pieces)
-        return float(before)
-
-    def _take(self, model: str, ready: Sequence[tuple[TopicPartition, Piece]], left: _Left) -> None:
+    def _take(self, model: str, ready: Ready) -> None:
         self._torn = True
-        arrival = max(piece.last for _, piece in ready)
-        in_order = len({target for target, _ in ready}) == 1
-        batches = [piece.rows for _, piece in ready] if in_order else [merge(ready)]
         monitor = self._models.get(model)
-        for batch in batches:
+        for batch in ready.batches():
             for rows in until_learned(batch, monitor):
-                self._models.take(model, rows, arrival)
-        for parcel, taken, rest in left:
-            parcel.taken, parcel.pieces = taken, rest
+                self._models.take(model, rows, ready.last)
+        ready.done()
         self._torn = False
 
     # --- the checkpoint
@@ -307,22 +240,17 @@ class Owners:
         judging = exchange.Judging(self._worker, {}, [])
         for one in monitors:
             owned = self._owned[one.model]
-            for number, parcel in owned.parcels.items():
-                if parcel.taken != parcel.stored:
-                    judging.taken[number] = parcel.taken if parcel.pieces else None
-                    parcel.stored = parcel.taken
+            judging.taken |= owned.inbox.to_strike_off()
             judging.changes += owned.changes
         self._writer.begin(Snapshot({}, [], monitors, {}, judging=judging), self._stored)
         self._held = 0
 
     async def _stored(self, snapshot: Snapshot) -> None:
         assert snapshot.judging is not None  # noqa: S101 (this class has made it)
-        gone = {number for number, events in snapshot.judging.taken.items() if events is None}
         for one in snapshot.monitors:
             owned = self._owned.get(one.model)
             if owned is not None:
-                for number in gone & owned.parcels.keys():
-                    del owned.parcels[number]
+                owned.inbox.forget(snapshot.judging.taken)
                 owned.changes.difference_update(snapshot.judging.changes)
         await self._committed(snapshot)
 
@@ -334,17 +262,6 @@ class Owners:
             self._drop(list(self._owned))
             self._held, self._claimed_at = 0, 0.0
             raise
-
-
-def _unpacked(data: bytes, taken: int) -> list[Piece]:
-    """The pieces of a parcel without the events that were taken."""
-    pieces = []
-    for piece in parcels.unpack(data):
-        rest = piece.without_first(min(taken, len(piece)))
-        taken -= min(taken, len(piece))
-        if rest is not None:
-            pieces.append(rest)
-    return pieces
 
 
 def until_learned(batch: Rows, monitor: Monitor) -> Iterator[Rows]:
