@@ -97,7 +97,13 @@ class Daemon:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, seeded: bool = False, backlog: BacklogLimits | None = None, url: str = "", **settings: Any
+    folder: Path,
+    *,
+    seeded: bool = False,
+    backlog: BacklogLimits | None = None,
+    url: str = "",
+    health_only: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Daemon]:
     store = open_store(url) if url else await make_store(folder, seeded=seeded)
     log = await EventLog.open(folder, backlog)
@@ -107,7 +113,7 @@ async def running(
         return await log.append(topic, value, events, timestamp=NOW)
 
     context = Context(store, append, event.check, actions, metrics, clock=lambda: NOW)
-    server = await serve(build(replace(context, **settings)), "127.0.0.1", 0)
+    server = await serve(build(replace(context, **settings), health_only=health_only), "127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession(server.url) as client:
             yield Daemon(client, server, store, log, actions, metrics)

@@ -84,3 +84,12 @@ async def test_only_the_topics_that_are_read_count(tmp_path: Path, database: Dat
         await seed_fleet(daemon.store)
         _, answer = await daemon.get("/v1/workers")
         assert (answer["unread"], answer["lag"]) == ([], 310)
+
+
+async def test_a_worker_that_serves_no_pages_still_answers_probes_and_prometheus(tmp_path: Path) -> None:
+    async with running(tmp_path, health_only=True) as daemon:
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert (await daemon.client.get(path)).status == 200, path
+        for path in ("/", "/v1/status", "/v1/workers", "/openapi.json"):
+            assert (await daemon.client.get(path)).status == 404, path
+        assert (await daemon.client.post("/v1/events", json={"prediction": 1})).status == 404

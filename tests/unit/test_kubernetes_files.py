@@ -104,10 +104,9 @@ def test_the_settings_are_those_of_several_that_share_the_work(secrets: Path) ->
         assert found.deploy.deployer != "symlink"  # its folder would be that of one pod
 
 
-def test_every_role_has_somebody_and_whoever_is_asked_how_it_is_can_answer(secrets: Path) -> None:
+def test_every_role_has_somebody(secrets: Path) -> None:
     roles = [settings(pod, secrets).role for pod in PODS]
     assert set().union(*roles) == ALL_ROLES
-    assert all(Role.WEB in some for some in roles)
     # what may not be missing while one is started again
     for one in DEPLOYMENTS:
         if {Role.INGEST, Role.DETECT} & settings(one["spec"]["template"], secrets).role:
