@@ -90,6 +90,6 @@ async def test_a_worker_that_serves_no_pages_still_answers_probes_and_prometheus
     async with running(tmp_path, health_only=True) as daemon:
         for path in ("/livez", "/readyz", "/metrics"):
             assert (await daemon.client.get(path)).status == 200, path
-        for path in ("/", "/v1/status", "/v1/workers", "/openapi.json"):
+        for path in ("/", "/v1/status", "/v1/workers"):
             assert (await daemon.client.get(path)).status == 404, path
         assert (await daemon.client.post("/v1/events", json={"prediction": 1})).status == 404
