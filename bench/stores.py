@@ -66,3 +66,20 @@ def _ask(url: str, question: str) -> list[Any]:
             await connection.close()
 
     return asyncio.run(ask())
+
+
+def first_column(url: str, question: str) -> list[Any]:
+    """What a store answers to a question."""
+    if url.startswith("sqlite:///"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as store:
+            return [row[0] for row in store.execute(question)]
+    import asyncpg
+
+    async def ask() -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            return [row[0] for row in await connection.fetch(question)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
