@@ -270,10 +270,11 @@ class Ingest:
         }
         if self._torn or not moved:
             return
+        # before anything is let go of: this may be cancelled
+        ready = await asyncio.to_thread(_rows, self._parcels)
+        self._parcels = {}
         dead, rejected = self._reader.empty()
-        found, self._parcels = self._parcels, {}
         watermarks = {target: self._arrived.get(target) if target in moved else None for target in self._positions}
-        ready = await asyncio.to_thread(_rows, found)
         reading = exchange.Reading(self._worker, self._unknown(), watermarks, ready, now)
         self._writer.begin(Snapshot(moved, dead, [], rejected, reading), self._stored)
         self._held = 0

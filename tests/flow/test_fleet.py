@@ -72,6 +72,24 @@ async def test_a_checkpoint_that_no_waiting_mends_ends_the_worker(tmp_path: Path
     await world.close()
 
 
+async def test_a_checkpoint_that_is_cancelled_anywhere_loses_nothing(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    log = LOGS["traffic"]
+    for steps in range(12):
+        world = World.made(tmp_path / str(steps), sqlite_databases, options=small(), now=START + 1e6)
+        fleet = Fleet(world, partitioned(log, 1, [0] * len(log), START))
+        member = await fleet.join("a")
+        await fleet.assign({"a": [0]})
+        await fleet.read("a", 0, 100)
+        flushing = asyncio.create_task(member.ingest.flush())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.wait({flushing})
+        await member.ingest.flush()
+        assert sum(row["events"] for row in await world.rows(tables.parcels)) == 100, steps
+        await world.close()
+
+
 def comparable(outcome: dict[str, Any]) -> dict[str, Any]:
     """All but where in the log things were, and whether a model was known already when its bad event was read."""
     dead = sorted((reason, detail, model, body) for _, _, reason, detail, model, body in outcome["dead"])
