@@ -20,6 +20,7 @@ from daemon.alerts.dispatch import Dispatcher
 from daemon.alerts.notes import NoteKind
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
+from daemon.checkpoint_writer import NO_WAITING_MENDS
 from daemon.client import leave_token
 from daemon.events import dead_letters, event
 from daemon.fleet.member import FleetMember, Limits
@@ -78,6 +79,11 @@ async def serve(settings: Settings) -> int:
             isinstance(error, StorageError) and not isinstance(error, StorageRefused)
         )
         return os.EX_TEMPFAIL if away else os.EX_CONFIG
+    except (StoreAway, DBAPIError) as error:
+        if isinstance(error, NO_WAITING_MENDS):
+            raise
+        log.error("the store went away during the start", error=first_line(error))  # noqa: TRY400 (as above)
+        return os.EX_TEMPFAIL
 
 
 class Daemon:
@@ -217,8 +223,10 @@ class Daemon:
         try:
             async with asyncio.timeout(patience):
                 await self.pipeline.flush()
-        except TimeoutError:
-            log.warning("ends without a last checkpoint: the next start works again on what is missing")
+        except (DBAPIError, OSError) as error:  # a time-out among it
+            log.warning(
+                "ends without a last checkpoint: the next start works again on what is missing", error=first_line(error)
+            )
 
     # --- parts
 

@@ -22,6 +22,7 @@ RETRY_SECONDS: Final = 1.0
 MOST_RETRY_SECONDS: Final = 30.0
 
 NO_WAITING_MENDS: Final = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+"""What of the store's errors is a mistake: the process has to end, and begin again from what is stored."""
 
 
 class CheckpointWriter:
@@ -80,7 +81,7 @@ class CheckpointWriter:
             except NO_WAITING_MENDS:
                 raise
             except (DBAPIError, OSError) as error:
-                self.waits_for = _what_is_wrong(error)
+                self.waits_for = what_is_wrong(error)
                 log.warning("a checkpoint waits", reason=self.waits_for, error=first_line(error), seconds=wait)
                 await self._sleep(wait)
                 wait = min(2 * wait, MOST_RETRY_SECONDS)
@@ -100,7 +101,7 @@ class CheckpointWriter:
                     await self._respond(connection, one, now)
 
 
-def _what_is_wrong(error: Exception) -> str:
+def what_is_wrong(error: Exception) -> str:
     """For everybody who may see the status page: where the store is, and as whom it is used, is for the log only."""
     if isinstance(error, StorageError):
         return "the archive cannot be written"

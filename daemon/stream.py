@@ -214,7 +214,7 @@ class StreamService:
 
         Called, by `process` or others, where somebody else has moved the store on. Returns at once; `begin` is told.
         """
-        if not self._beginning_again:
+        if not self._beginning_again and not self._stopping:
             self._beginning_again = True
             consumer = self._app.consumer
             consumer.add_future(consumer.perform_seek())  # type: ignore[attr-defined]  # its protocol leaves it out

@@ -158,7 +158,6 @@ class Outcome:
     dead: list[tuple[Any, ...]]
     open_alarms: list[tuple[str, str, str]]
     parcels: int
-    leases: list[str]
 
 
 async def _outcome(url: str, archive: Path) -> Outcome:
@@ -192,7 +191,6 @@ async def _outcome(url: str, archive: Path) -> Outcome:
             ),
             sorted((one["model"], one["kind"], one["signal"]) for one in alarms if one["state"] == "open"),
             len(await all_of(tables.parcels)),
-            [one["name"] for one in await all_of(tables.leases)],
         )
     finally:
         await store.close()

@@ -18,14 +18,15 @@ from sqlalchemy.exc import DBAPIError
 
 from daemon import checkpoint
 from daemon.checkpoint import Fenced, Snapshot
-from daemon.checkpoint_writer import CheckpointWriter
+from daemon.checkpoint_writer import NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter, what_is_wrong
 from daemon.events.columns import FeatureDecoder
 from daemon.events.event import EventLimits
 from daemon.events.reading import BatchReader
 from daemon.events.rows import Rows
 from daemon.fleet import exchange, parcels
+from daemon.fleet.outage import Outage
 from daemon.pipeline import MOST_HELD, aside
-from daemon.stores.engine import Store, first_line
+from daemon.stores.engine import Store
 from daemon.stores.tables import models, partitions, states
 from daemon.transports.base import Batch, TopicPartition
 
@@ -102,6 +103,8 @@ class Ingest:
         self._positions: dict[TopicPartition, int] = {}  # as memory has them
         self._arrived: dict[TopicPartition, float] = {}  # nothing to come counts as having arrived before
         self._stale = False  # what is being delivered is to be asked for anew
+        self._no_offsets: str | None = None  # why the store could not say where to begin
+        self._outage = Outage("reading")
         self._target = TopicPartition("", 0)  # of the batch in work
         self._clamped: tuple[Any, NDArray[np.float64]] = (None, np.empty(0))
         self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
@@ -113,22 +116,39 @@ class Ingest:
     # --- where it stands
 
     async def offsets(self) -> Mapping[TopicPartition, int]:
-        """Where the stream is to begin, or to begin again, as the store says: others may have moved it on."""
-        async with self._lock:
+        """Where the stream is to begin, or to begin again, as the store says: others may have moved it on.
+
+        A store that is away is waited for, without end.
+        """
+        while True:
             try:
-                await self._begin_checkpoint()
-                await self._end_checkpoint()
-            except Fenced as fenced:
-                log.info("drops what another worker has read", detail=str(fenced))
-            async with self._store.read() as connection:
-                rows = (await connection.execute(select(partitions))).all()
-            self._offsets = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
-            self._arrived = {TopicPartition(row.topic, row.partition): row.watermark or 0.0 for row in rows}
-            self._registered = set(self._offsets)
-            await self._look()
-            self._positions = {}
-            self._stale = False
-            return dict(self._offsets)
+                async with self._lock:
+                    offsets = await self._ask_offsets()
+            except NO_WAITING_MENDS:
+                raise
+            except (DBAPIError, OSError) as error:
+                self._no_offsets = what_is_wrong(error)
+                self._outage.met(error)
+                await self._sleep(RETRY_SECONDS)
+            else:
+                self._no_offsets = None
+                self._outage.over()
+                return offsets
+
+    async def _ask_offsets(self) -> dict[TopicPartition, int]:
+        try:
+            await self._write_all()
+        except Fenced as fenced:
+            log.info("drops what another worker has read", detail=str(fenced))
+        async with self._store.read() as connection:
+            rows = (await connection.execute(select(partitions))).all()
+        await self._look()
+        self._offsets = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+        self._arrived = {TopicPartition(row.topic, row.partition): row.watermark or 0.0 for row in rows}
+        self._registered = set(self._offsets)
+        self._positions = {}
+        self._stale = False
+        return dict(self._offsets)
 
     def begin(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Hear which partitions are read, and from where on."""
@@ -141,8 +161,8 @@ class Ingest:
 
     @property
     def waits_for(self) -> str | None:
-        """What the last checkpoint waits for, if it does: the store, which is away or full."""
-        return self._writer.waits_for
+        """What the last checkpoint waits for, if it does, or the stream to begin: the store, which is away or full."""
+        return self._writer.waits_for or self._no_offsets
 
     # --- the stream
 
@@ -202,6 +222,12 @@ class Ingest:
         async with self._lock:
             await self._guarded(self._write_all)
 
+    async def hand_over(self) -> None:
+        """Store what is in memory of partitions that are taken away, and leave them alone from here on."""
+        async with self._lock:
+            await self._guarded(self._write_all)
+            self._positions = {}
+
     async def _write_all(self) -> None:
         await self._begin_checkpoint()
         await self._end_checkpoint()
@@ -214,8 +240,12 @@ class Ingest:
                 async with self._lock:
                     await self._guarded(self._begin_if_due)
                     await self.tell()
+                self._outage.over()
+            except NO_WAITING_MENDS:
+                raise
             except (DBAPIError, OSError) as error:
-                log.warning("the store cannot be asked", error=first_line(error))
+                self._outage.met(error)
+                await self._sleep(RETRY_SECONDS)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -240,10 +270,11 @@ class Ingest:
         }
         if self._torn or not moved:
             return
+        # before anything is let go of: this may be cancelled
+        ready = await asyncio.to_thread(_rows, self._parcels)
+        self._parcels = {}
         dead, rejected = self._reader.empty()
-        found, self._parcels = self._parcels, {}
         watermarks = {target: self._arrived.get(target) if target in moved else None for target in self._positions}
-        ready = await asyncio.to_thread(_rows, found)
         reading = exchange.Reading(self._worker, self._unknown(), watermarks, ready, now)
         self._writer.begin(Snapshot(moved, dead, [], rejected, reading), self._stored)
         self._held = 0

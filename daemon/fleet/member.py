@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,15 +16,14 @@ from daemon.events.event import EventLimits
 from daemon.fleet import leases, workers
 from daemon.fleet.asking import AskOwner
 from daemon.fleet.ingest import Ingest
+from daemon.fleet.outage import Outage
 from daemon.fleet.owners import Owners
 from daemon.fleet.workers import BEAT_SECONDS, Role, Worker
 from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
 from daemon.pipeline import Respond
-from daemon.stores.engine import Store, first_line
+from daemon.stores.engine import Store
 from daemon.transports.base import Batch, TopicPartition
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -133,6 +131,10 @@ class FleetMember:
         """See ``Ingest.begin``."""
         self._ingest.begin(offsets)
 
+    async def hand_over(self) -> None:
+        """See ``Ingest.hand_over``."""
+        await self._ingest.hand_over()
+
     def foresee(self, batch: Batch) -> None:
         """See ``Ingest.foresee``."""
         self._ingest.foresee(batch)
@@ -144,10 +146,6 @@ class FleetMember:
     async def change(self, model: str, change: Change) -> None:
         """See ``daemon.monitoring.changes.Changes``."""
         await self._asks.change(model, change)
-
-    async def hand_over(self) -> None:
-        """Store what was read: another worker is to read on."""
-        await self._ingest.flush()
 
     @property
     def waits_for(self) -> str | None:
@@ -187,11 +185,13 @@ class FleetMember:
         await self._stored(offsets, snapshot)
 
     async def _be_there(self) -> None:
+        outage = Outage("signs of life")
         while True:
             try:
                 await self._beat()
+                outage.over()
             except (DBAPIError, OSError) as error:
-                log.warning("cannot say that this worker is there", error=first_line(error))
+                outage.met(error)
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _beat(self) -> None:

@@ -21,11 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon import checkpoint
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, Snapshot
-from daemon.checkpoint_writer import CheckpointWriter
+from daemon.checkpoint_writer import NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter
 from daemon.events.rows import Rows
 from daemon.fleet import exchange, leases, workers
 from daemon.fleet.inbox import Inbox, Ready
 from daemon.fleet.leases import MODEL
+from daemon.fleet.outage import Outage
 from daemon.fleet.watermark import watermark
 from daemon.fleet.workers import Role
 from daemon.models import Models
@@ -33,7 +34,7 @@ from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
 from daemon.pipeline import MOST_HELD, Respond, in_thread
 from daemon.stores import tables
-from daemon.stores.engine import Store, first_line
+from daemon.stores.engine import Store
 
 log = structlog.get_logger(__name__)
 
@@ -98,15 +99,20 @@ class Owners:
 
     async def run(self) -> None:
         """Own and judge. Ends by being cancelled."""
+        outage = Outage("judging")
         while True:
             self._woken.clear()
             worked = False
             try:
                 worked = await self.step()
+                outage.over()
             except Fenced as fenced:
                 log.warning("another worker has taken over a model", detail=str(fenced))
+            except NO_WAITING_MENDS:
+                raise
             except (DBAPIError, OSError) as error:
-                log.warning("the store cannot be asked", error=first_line(error))
+                outage.met(error)
+                await self._sleep(RETRY_SECONDS)
             if not worked:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)

@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipelines import START, World, batches, small
 from seeded_events import anything, traffic
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.stores import tables
+
+PATIENCE = 30.0
 LOGS = {"anything": anything(7, 250), "traffic": traffic(300, drift_at=150)}
 
 
@@ -43,6 +49,45 @@ async def test_one_partition_comes_to_what_one_daemon_alone_comes_to(
     await world.close()
     for part, one in expected.items():
         assert outcome[part] == one, part
+
+
+async def test_a_checkpoint_that_no_waiting_mends_ends_the_worker(tmp_path: Path, database: Database) -> None:
+    async def clumsy(connection: AsyncConnection, _: object, __: float) -> None:
+        await connection.execute(insert(tables.slots), [{"job": "twice", "slot": 1.0}] * 2)
+
+    world = World.made(tmp_path, database, options=small(), now=START + 1e6)
+    fleet = Fleet(world, partitioned(LOGS["traffic"], 1, [0] * len(LOGS["traffic"]), START))
+    member = await fleet.join("a", clumsy)
+    await fleet.assign({"a": [0]})
+    await fleet.read("a", 0, 100)
+    await member.ingest.flush()
+    judging = asyncio.create_task(member.owners.run())
+    async with asyncio.timeout(PATIENCE):
+        while not judging.done():
+            world.now += 1.0
+            await asyncio.sleep(0.01)
+    with pytest.raises(IntegrityError):
+        judging.result()
+    assert await fleet.waiting() == 1
+    await world.close()
+
+
+async def test_a_checkpoint_that_is_cancelled_anywhere_loses_nothing(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    log = LOGS["traffic"]
+    for steps in range(12):
+        world = World.made(tmp_path / str(steps), sqlite_databases, options=small(), now=START + 1e6)
+        fleet = Fleet(world, partitioned(log, 1, [0] * len(log), START))
+        member = await fleet.join("a")
+        await fleet.assign({"a": [0]})
+        await fleet.read("a", 0, 100)
+        flushing = asyncio.create_task(member.ingest.flush())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.wait({flushing})
+        await member.ingest.flush()
+        assert sum(row["events"] for row in await world.rows(tables.parcels)) == 100, steps
+        await world.close()
 
 
 def comparable(outcome: dict[str, Any]) -> dict[str, Any]:
