@@ -37,6 +37,8 @@ LOOK_SECONDS: Final = 1.0
 end are said to be, while an owner may wait for that."""
 QUIET_SECONDS: Final = 5.0
 """The same while nobody waits."""
+RELEARN_SECONDS: Final = 10.0
+"""The same for models whose types are known: these change seldom, and nothing depends on hearing of it soon."""
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class Ingest:
         self._clamped: tuple[Any, NDArray[np.float64]] = (None, np.empty(0))
         self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
         self._held = 0
-        self._last_checkpoint = self._said_at = 0.0
+        self._last_checkpoint = self._looked_at = self._said_at = self._learned_at = 0.0
         self._registered: set[TopicPartition] = set()
         self._torn = False  # a batch was taken in part: what is in memory must not be stored
 
@@ -304,9 +306,12 @@ class Ingest:
     async def tell(self) -> None:
         """Say how far each partition is, and hear what the owners have learned, where it is time for that."""
         now = self._clock()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
         async with self._store.read() as connection:
             wanted = await exchange.is_anything_waiting(connection)
-        if now - self._said_at < (LOOK_SECONDS if wanted else QUIET_SECONDS):
+        if not wanted and now - self._said_at < QUIET_SECONDS:
             return
         self._said_at = now
         await self._look()
@@ -330,6 +335,11 @@ class Ingest:
         async with self._store.read() as connection:
             known = (await connection.execute(select(models.c.model))).scalars().all()
             learned = select(states.c.model, states.c.data).where(states.c.part == checkpoint.SCHEMA)
+            if self._clock() - self._learned_at < RELEARN_SECONDS:
+                guessed = [one.model for one in self._learned.values() if one.decoder.guessed]
+                learned = learned.where(states.c.model.in_([*guessed, *(set(known) - self._learned.keys())]))
+            else:
+                self._learned_at = self._clock()
             schemas = {row.model: checkpoint.schema_of(row.data) for row in await connection.execute(learned)}
         for model in {*known, *schemas}:
             schema, learnt = schemas.get(model), self._learned.get(model)
