@@ -72,6 +72,32 @@ async def test_a_checkpoint_that_no_waiting_mends_ends_the_worker(tmp_path: Path
     await world.close()
 
 
+async def test_after_a_long_pause_nobody_is_passed_over_because_another_reads_first(
+    tmp_path: Path, sqlite_databases: Sqlite
+) -> None:
+    log = LOGS["traffic"]
+    expected = await alone(tmp_path / "alone", sqlite_databases, log)
+    world = World.made(tmp_path / "fleet", sqlite_databases, options=small(), now=START + 1e6)
+    fleet = Fleet(world, partitioned(log, 2, [number % 2 for number in range(len(log))], START))
+    for name in ("before", "first", "second"):
+        await fleet.join(name)
+    await fleet.assign({"before": [0, 1]})
+    await fleet.read("before", 0, 10)
+    await fleet.go("before")
+    world.now += 10_000.0
+    for name, partition in (("first", 0), ("second", 1)):
+        await fleet.beat(fleet.members[name])
+        await fleet.assign({name: [partition]})
+        await fleet.read(name, partition, 100)
+        await fleet.flush(name)
+        await fleet.members[name].ingest.tell()
+        await fleet.judge("first")
+    await fleet.finish()
+    outcome = await world.outcome()
+    await world.close()
+    assert comparable(outcome) == comparable(expected)
+
+
 async def test_a_checkpoint_that_is_cancelled_anywhere_loses_nothing(tmp_path: Path, sqlite_databases: Sqlite) -> None:
     log = LOGS["traffic"]
     for steps in range(12):
