@@ -5,7 +5,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -400,7 +400,7 @@ class Daemon:
         await self._listen_for_silence()
         if self.pipeline.monitors:
             async with self.store.begin(self.pipeline.monitors) as connection:
-                await self.volume.save(connection, self.pipeline.monitors)
+                await self.volume.save(connection, await self._ours(connection, list(self.pipeline.monitors)))
         if isinstance(self.pipeline, FleetMember):
             if not await self.pipeline.may("housekeeping"):
                 return
@@ -434,9 +434,15 @@ class Daemon:
             verdicts = self.volume.verdicts(monitor, self.settings.model(monitor.model).volume, now)
             if verdicts:
                 async with self.store.begin() as connection:
+                    if not await self._ours(connection, [monitor.model]):
+                        continue
                     await self.responder.judge(connection, monitor.model, monitor.version, verdicts, now)
                     await self.volume.save(connection, [monitor.model])
                 self.dispatcher.wake()
+
+    async def _ours(self, connection: AsyncConnection, models: Collection[str]) -> Collection[str]:
+        """Which of these models may be written of what memory says."""
+        return await self.pipeline.still_owns(connection, models) if isinstance(self.pipeline, FleetMember) else models
 
     def _run(
         self,

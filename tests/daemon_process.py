@@ -60,6 +60,13 @@ class DaemonProcess:
             self._process.kill()
             self._process.wait()
 
+    def driftd(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+        """Run a command beside it, with its settings."""
+        command = [sys.executable, "-I", "-m", "daemon", *arguments]
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+        )
+
     def get(self, path: str) -> tuple[int, Any]:
         """Status (0 where nobody answers) and answer."""
         return self._ask(urllib.request.Request(self._url(path)))

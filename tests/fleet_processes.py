@@ -71,6 +71,10 @@ class Fleet:
     def start(self, *names: str, **settings: str) -> None:
         """Start workers, and wait until they are ready."""
         self.begin(*names, **settings)
+        self.until_ready(*names)
+
+    def until_ready(self, *names: str) -> None:
+        """Wait until workers are ready that were begun."""
         for one in map(self.members.__getitem__, names):
             self.until(partial(_is_ready, one), "it does not start")
 
@@ -107,6 +111,10 @@ class Fleet:
 
         found: list[tuple[Any, ...]] = in_a_loop(ask())
         return found
+
+    def change(self, statement: str) -> None:
+        """Change the store behind the fleet's back."""
+        self.rows(statement)
 
     def standing(self) -> dict[str, Any]:
         """How far it is, for who has waited in vain."""
@@ -150,6 +158,18 @@ def _is_ready(one: DaemonProcess) -> bool:
 @dataclass
 class Outcome:
     """What must be the same however many workers there were, and whatever has happened to them."""
+
+    def differs_from(self, other: Outcome) -> str | None:
+        """Some of what one has and the other has not; None where there is no difference."""
+        for part, mine in vars(self).items():
+            theirs = vars(other)[part]
+            if mine != theirs:
+                apart = [
+                    sorted((_lines(one) - _lines(another)).elements())[:5]
+                    for one, another in ((mine, theirs), (theirs, mine))
+                ]
+                return f"{part}: {apart[0]} and {apart[1]}"
+        return None
 
     counters: dict[tuple[str, str], int]
     alarms: list[tuple[Any, ...]]
@@ -210,6 +230,12 @@ def _archived(
         rows = [(row["row"], row["id"], _text(row[value])) for row in table.to_pylist()]
         found.setdefault((one["model"], one["kind"]), []).extend(rows)
     return {key: sorted(rows) for key, rows in found.items()}
+
+
+def _lines(part: Any) -> Counter[str]:
+    if isinstance(part, dict):
+        return Counter({f"{key}: {line}": times for key, rows in part.items() for line, times in _lines(rows).items()})
+    return Counter(map(str, part if isinstance(part, list) else [part]))
 
 
 def _text(value: Any) -> str:

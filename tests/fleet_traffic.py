@@ -17,6 +17,8 @@ from kafka_clients import administrator
 from seeded_events import BAD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kafka_broker import Broker
 
 MODELS = ("loans", "churn", "rent")
@@ -165,3 +167,13 @@ class Sender(threading.Thread):
         key = self._rng.choice((None, b"%d" % self._rng.randrange(1_000)))
         done: asyncio.Future[Any] = await producer.send(self._topic, b"\n".join(events), key=key)
         return done
+
+
+def served_badly(rows: int) -> Iterator[bytes]:
+    """Predictions of version 1 of a model, which knows half of what decides the labels that follow them."""
+    rng = Random(7)
+    for row in range(rows):
+        x, y = rng.gauss(0, 1), rng.gauss(0, 1)
+        about = {"id": f"{row}", "model": "loans", "ts": 1_795_176_000 + row}
+        yield json.dumps(about | {"version": "1", "features": {"x": x, "y": y}, "prediction": int(x > 0)}).encode()
+        yield json.dumps(about | {"type": "label", "label": int(x + y > 0)}).encode()

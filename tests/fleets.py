@@ -50,6 +50,7 @@ class Fleet:
     logs: list[list[Record]]
     members: dict[str, Member] = field(default_factory=dict)
     commits: int = 0
+    monitor: type[Monitor] = Monitor
 
     async def join(self, name: str, respond: Respond | None = None, roles: frozenset[Role] = ALL_ROLES) -> Member:
         """A worker comes; it reads nothing until ``assign``."""
@@ -84,7 +85,7 @@ class Fleet:
         owners = Owners(
             store,
             Archive(world.storage or FolderStorage(world.folder), store, world.file_rows),
-            lambda model: Monitor(model, world.options, watch),
+            lambda model: self.monitor(model, world.options, watch),
             respond or keep,
             worker=name,
             clock=lambda: world.now,

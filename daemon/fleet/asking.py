@@ -37,11 +37,14 @@ class AskOwner:
         self._sleep = sleep
 
     async def change(self, model: str, change: Change) -> None:
-        """Ask, and return when it is made and stored. Raises NotMade."""
+        """Ask, and return when it is made and stored. Raises NotMade. What waits to be made is not asked for twice."""
         began = self._clock()
         row = {"model": model, "data": change.to_bytes(), "created": began}
-        async with self._store.begin([]) as connection:
-            asked = await connection.scalar(insert(changes).values(row).returning(changes.c.id))
+        waiting = select(changes.c.id).where(changes.c.model == model, changes.c.data == row["data"])
+        async with self._store.begin([model]) as connection:
+            asked = await connection.scalar(waiting)
+            if asked is None:
+                asked = await connection.scalar(insert(changes).values(row).returning(changes.c.id))
         self._wake()
         waits = select(changes.c.id).where(changes.c.id == asked)
         while self._clock() - began < PATIENCE_SECONDS:

@@ -66,6 +66,17 @@ async def register(connection: AsyncConnection, partitions: Iterable[TopicPartit
     await insert_new(connection, tables.partitions, new)
 
 
+async def expect(connection: AsyncConnection, partitions: Iterable[TopicPartition], now: float) -> None:
+    """Give whoever is to read these partitions time to say so.
+
+    Else, where all have been unread for long, those that are read first would not wait for the others.
+    """
+    rows = [{"of": one.topic, "number": one.partition} for one in sorted(partitions)]
+    if rows:
+        here = (_partition.topic == bindparam("of")) & (_partition.partition == bindparam("number"))
+        await connection.execute(update(tables.partitions).where(here, _partition.seen < now).values(seen=now), rows)
+
+
 async def is_anything_waiting(connection: AsyncConnection) -> bool:
     """Whether an owner has yet to take something, or to make a change."""
     waits = select(or_(select(tables.parcels.c.id).exists(), select(tables.changes.c.id).exists()))

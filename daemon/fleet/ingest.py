@@ -142,6 +142,8 @@ class Ingest:
             await self._write_all()
         except Fenced as fenced:
             log.info("drops what another worker has read", detail=str(fenced))
+        async with self._store.begin([]) as connection:
+            await exchange.expect(connection, self._partitions(), self._clock())
         async with self._store.read() as connection:
             rows = (await connection.execute(select(partitions))).all()
         await self._look()

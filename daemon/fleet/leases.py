@@ -60,6 +60,11 @@ async def give_back(connection: AsyncConnection, names: Iterable[str], worker: s
     await connection.execute(delete(leases).where(leases.c.name.in_(sorted(names)), leases.c.worker == worker))
 
 
+async def give_all_back(connection: AsyncConnection, worker: str) -> None:
+    """Let others have whatever this worker held: it ends."""
+    await connection.execute(delete(leases).where(leases.c.worker == worker))
+
+
 async def holders(connection: AsyncConnection, now: float) -> dict[str, str]:
     """Lease -> the worker that holds it."""
     held = select(leases.c.name, leases.c.worker).where(leases.c.until >= now)

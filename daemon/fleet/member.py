@@ -16,6 +16,7 @@ from daemon.events.event import EventLimits
 from daemon.fleet import leases, workers
 from daemon.fleet.asking import AskOwner
 from daemon.fleet.ingest import Ingest
+from daemon.fleet.leases import MODEL
 from daemon.fleet.outage import Outage
 from daemon.fleet.owners import Owners
 from daemon.fleet.workers import BEAT_SECONDS, Role, Worker
@@ -168,7 +169,6 @@ class FleetMember:
             await self._owners.flush()
         await self._owners.leave()
         async with self._store.begin([]) as connection:
-            await leases.give_back(connection, self._leases, self._worker.worker)
             await workers.leave(connection, self._worker.worker)
 
     # --- among others
@@ -179,6 +179,15 @@ class FleetMember:
             mine = bool(await leases.take(connection, [name], self._worker.worker, self._clock()))
         (self._leases.add if mine else self._leases.discard)(name)
         return mine
+
+    async def still_owns(self, connection: AsyncConnection, models: Collection[str]) -> set[str]:
+        """Which of these models are this worker's, and stay so until this transaction ends.
+
+        It may have slept for long, and others have taken over what it has in memory.
+        """
+        names = [MODEL + model for model in models]
+        kept = await leases.renew(connection, names, self._worker.worker, self._clock())
+        return {name.removeprefix(MODEL) for name in kept}
 
     async def _have_stored(self, offsets: Mapping[TopicPartition, int], snapshot: Snapshot) -> None:
         self._owners.wake()

@@ -85,6 +85,7 @@ class Owners:
         self._owned: dict[str, _Owned] = {}
         self._woken = asyncio.Event()
         self._held = 0
+        self._last_taken = ""
         self._last_checkpoint = self._claimed_at = 0.0
         self._torn = False  # events were taken in part: what is in memory must not be stored
 
@@ -137,10 +138,9 @@ class Owners:
     async def leave(self) -> None:
         """Let others own what was owned here. To be called after ``flush``, when ``run`` has ended."""
         async with self._lock:
-            names = [MODEL + model for model in self._owned]
             self._drop(list(self._owned))
             async with self._store.begin([]) as connection:
-                await leases.give_back(connection, names, self._worker)
+                await leases.give_all_back(connection, self._worker)
 
     # --- which models
 
@@ -205,8 +205,12 @@ class Owners:
             some = select(_parcel.model).where(_parcel.model.in_(self._owned), _parcel.first < until).distinct()
             waiting = (await connection.execute(some)).scalars().all()
         worked = False
-        for model in sorted(waiting):
+        # one after the other, and from there on next time: what is owned has to be claimed again in between
+        for model in sorted(waiting, key=lambda one: (one <= self._last_taken, one)):
             worked = await self._take_some(model, until) or worked
+            self._last_taken = model
+            if self._clock() - self._claimed_at >= CLAIM_SECONDS or self._held >= MOST_HELD:
+                break
         return worked
 
     def _make(self, number: int, model: str, change: Change) -> None:

@@ -36,7 +36,8 @@ class Piece(NamedTuple):
 class Asked(NamedTuple):
     """The end of what is committed in a partition, as a broker told it who was asked at this time (epoch seconds).
 
-    What had been committed before that time is before the end.
+    What had been committed before that time is before the end. It is in whole milliseconds, cut off, as brokers write
+    the time of a record: one that was committed later does not bear an earlier time.
     """
 
     at: float
@@ -62,14 +63,14 @@ class Pieces:
 
         An answer may lie in a socket for long, where this process is stopped for a while.
         """
-        began = time.time()
+        began = int(time.time() * 1000)
         answered = bool(await self._ask(assignment, node, request))
         for topic, partitions in request.topics if assignment.active else ():
             for partition, *_ in partitions:
                 target = KafkaPartition(topic, partition)
                 state = assignment.state_value(target)
-                if state.lso is not None and state.timestamp is not None and state.timestamp > int(1000 * began):
-                    self.asked[target] = Asked(began, state.lso)
+                if state.lso is not None and state.timestamp is not None and state.timestamp > began:
+                    self.asked[target] = Asked(began / 1000, state.lso)
         return answered
 
 

@@ -260,3 +260,12 @@ async def test_many_who_race_for_the_same_leases_get_each_exactly_once(stores: t
         expected = {name: worker for worker, taken in zip(wanted, got, strict=True) for name in taken}
         assert await holders(stores[0], now) == expected
         now += LEASE_SECONDS + 1
+
+
+async def test_who_ends_gives_back_whatever_it_holds(store: Store) -> None:
+    await take(store, "one two", "a", NOW)
+    await take(store, "three", "b", NOW)
+    async with store.begin([]) as connection:
+        await leases.give_all_back(connection, "a")
+    assert await holders(store, NOW) == {"three": "b"}
+    assert await take(store, "one two", "b", NOW) == {"one", "two"}

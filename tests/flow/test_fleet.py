@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from fleets import Fleet, partitioned
 from hypothesis import given
 from hypothesis import strategies as st
 from pipelines import START, World, batches, small
-from seeded_events import anything, traffic
+from seeded_events import anything, line, prediction, traffic
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.events.rows import Rows
+from daemon.fleet import leases
+from daemon.monitoring.monitor import Monitor
 from daemon.stores import tables
 
 PATIENCE = 30.0
@@ -70,6 +74,55 @@ async def test_a_checkpoint_that_no_waiting_mends_ends_the_worker(tmp_path: Path
         judging.result()
     assert await fleet.waiting() == 1
     await world.close()
+
+
+async def test_an_owner_that_is_busy_for_long_stays_the_owner(tmp_path: Path, sqlite_databases: Sqlite) -> None:
+    world = World.made(tmp_path, sqlite_databases, options=small(), now=START + 1e6)
+    models = [f"model-{number}" for number in range(10)]
+
+    class Slow(Monitor):
+        def take(self, rows: Rows, arrival: float) -> None:
+            world.now += 2.0
+            super().take(rows, arrival)
+
+    log = [line(**prediction(number, Random(number), model=models[number % 10])) for number in range(300)]
+    fleet = Fleet(world, partitioned(log, 1, [0] * len(log), START), monitor=Slow)
+    member = await fleet.join("a")
+    await fleet.assign({"a": [0]})
+    await fleet.read("a", 0, len(log))
+    await member.ingest.flush()
+    while await member.owners.step():
+        async with member.store.read() as connection:
+            assert set(await leases.holders(connection, world.now)) == {leases.MODEL + model for model in models}
+    await fleet.flush("a")
+    assert await fleet.waiting() == 0
+    await world.close()
+
+
+async def test_after_a_long_pause_nobody_is_passed_over_because_another_reads_first(
+    tmp_path: Path, sqlite_databases: Sqlite
+) -> None:
+    log = LOGS["traffic"]
+    expected = await alone(tmp_path / "alone", sqlite_databases, log)
+    world = World.made(tmp_path / "fleet", sqlite_databases, options=small(), now=START + 1e6)
+    fleet = Fleet(world, partitioned(log, 2, [number % 2 for number in range(len(log))], START))
+    for name in ("before", "first", "second"):
+        await fleet.join(name)
+    await fleet.assign({"before": [0, 1]})
+    await fleet.read("before", 0, 10)
+    await fleet.go("before")
+    world.now += 10_000.0
+    for name, partition in (("first", 0), ("second", 1)):
+        await fleet.beat(fleet.members[name])
+        await fleet.assign({name: [partition]})
+        await fleet.read(name, partition, 100)
+        await fleet.flush(name)
+        await fleet.members[name].ingest.tell()
+        await fleet.judge("first")
+    await fleet.finish()
+    outcome = await world.outcome()
+    await world.close()
+    assert comparable(outcome) == comparable(expected)
 
 
 async def test_a_checkpoint_that_is_cancelled_anywhere_loses_nothing(tmp_path: Path, sqlite_databases: Sqlite) -> None:
