@@ -163,6 +163,7 @@ class Broker:
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "3",
             "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
             "auto.create.topics.enable": "false",
             "log.retention.ms": "-1",  # tests set the time of a record as they like
             "log.retention.check.interval.ms": "500",

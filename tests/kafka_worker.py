@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.stream import build
+from daemon.transports import kafka_driver, kafka_thread
 from daemon.transports.base import FetchLimits, TopicPartition, TransportOptions
 from daemon.transports.kafka import KafkaTransport
 from daemon.transports.kafka_options import KafkaOptions
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daemon.transports.base import Batch
+
+# sooner than in earnest, so that a test need not wait for long
+kafka_thread.SESSION_SECONDS, kafka_thread.HEARTBEAT_SECONDS, kafka_thread.METADATA_SECONDS = 3.0, 0.5, 2.0
+kafka_driver.HAND_OVER_SECONDS = 1.5
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS records (

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from daemon.transports.base import Batch
 
-PATIENCE = 60.0  # a worker that is gone is missed after ten seconds, new partitions are seen after ten
+PATIENCE = 60.0  # a worker that is gone is missed after three seconds, new partitions are seen after two
 WORKER = Path(__file__).parent.parent / "kafka_worker.py"
 
 
