@@ -6,6 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, Protocol
 
+from sqlalchemy.exc import DBAPIError
+
 from daemon.alerts.backoff import wait_seconds
 from daemon.alerts.incidents import REPEAT_SECONDS, last_said, reconsider, remind
 from daemon.alerts.sending import LEASE_SECONDS, Claim, choose, claim, count_waiting, hurry, record, waiting
@@ -13,7 +15,7 @@ from daemon.alerts.silences import ended
 from daemon.logs import get_logger
 from daemon.metrics import OUTBOX_FAILED, OUTBOX_SENT, OUTBOX_WAITING, Metrics
 from daemon.notifiers.base import Failed, Notifier, Outcome, Problem, RetryLater, Sent
-from daemon.stores.engine import Store
+from daemon.stores.engine import Store, first_line
 
 POLL_SECONDS: Final = 15.0
 """Between looks at the store when nobody says that there is something new."""
@@ -108,6 +110,9 @@ class Dispatcher:
                 self._woken.clear()
                 try:
                     pause = await self.step()
+                except (DBAPIError, OSError) as error:
+                    log.warning("the outbox cannot be read or written", error=first_line(error))
+                    pause = TROUBLE_SECONDS
                 except Exception as error:
                     log.exception("the outbox cannot be read or written", error=type(error).__name__)
                     pause = TROUBLE_SECONDS

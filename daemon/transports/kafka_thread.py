@@ -105,9 +105,11 @@ class ConsumerThread(AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         """Tell how far the store is, if the broker listens, and leave."""
         offsets = cast("KafkaTransport", feed_of(self.app).transport).processed_offsets
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._tell(dict(offsets)), TELL_SECONDS)
+        telling = asyncio.create_task(self._tell(dict(offsets)))
+        # waited for, not cut off: what aiokafka still makes of it would be an error that nobody takes
+        await asyncio.wait({telling}, timeout=TELL_SECONDS)
         await super().on_thread_stop()
+        telling.cancel()
 
     async def bounds(self, targets: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """From where to where partitions hold records now. Raises KafkaError. Called from the daemon's thread."""

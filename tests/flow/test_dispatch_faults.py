@@ -273,6 +273,7 @@ async def test_a_store_that_is_away_does_not_end_the_loop(
         await either.dispatcher.stop()
         await task
     assert written.getvalue().count("the outbox cannot be read or written") == 3
+    assert "Traceback" not in written.getvalue()
 
 
 async def test_a_clock_that_is_set_back_delays_nothing(either: World) -> None:
