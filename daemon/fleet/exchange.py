@@ -83,6 +83,12 @@ async def is_anything_waiting(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(waits))
 
 
+async def waiting_for_owners(connection: AsyncConnection, until: float) -> int:
+    """Events that owners could take at once, if they were faster: those of parcels that end before the watermark."""
+    parcel = tables.parcels.c
+    return int(await connection.scalar(select(func.sum(parcel.events - parcel.taken)).where(parcel.last < until)) or 0)
+
+
 async def hand_over(connection: AsyncConnection, reading: Reading) -> None:
     """What is ready for the models' owners, and up to when it is all that there will be.
 

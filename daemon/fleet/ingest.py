@@ -25,6 +25,7 @@ from daemon.events.reading import BatchReader
 from daemon.events.rows import Rows
 from daemon.fleet import exchange, parcels
 from daemon.fleet.outage import Outage
+from daemon.fleet.watermark import watermark
 from daemon.pipeline import MOST_HELD, aside
 from daemon.stores.engine import Store
 from daemon.stores.tables import models, partitions, states
@@ -37,6 +38,10 @@ LOOK_SECONDS: Final = 1.0
 end are said to be, while an owner may wait for that."""
 QUIET_SECONDS: Final = 5.0
 """The same while nobody waits."""
+MOST_READY: Final = 1_000_000
+"""Events that may wait in the store for owners that could take them; from there on readers go slowly."""
+BRAKE_SECONDS: Final = 1.0
+"""Before each batch then. It is a brake and no bar: an owner may need what a slow partition has yet to bring."""
 RELEARN_SECONDS: Final = 10.0
 """The same for models whose types are known: these change seldom, and nothing depends on hearing of it soon."""
 
@@ -113,6 +118,7 @@ class Ingest:
         self._held = 0
         self._last_checkpoint = self._looked_at = self._said_at = self._learned_at = 0.0
         self._registered: set[TopicPartition] = set()
+        self._owners_are_behind = False
         self._torn = False  # a batch was taken in part: what is in memory must not be stored
 
     # --- where it stands
@@ -176,6 +182,8 @@ class Ingest:
 
     async def process(self, batch: Batch) -> None:
         """Take in a batch, and begin a checkpoint where one is due."""
+        if self._owners_are_behind:
+            await self._sleep(BRAKE_SECONDS)
         async with self._lock:
             if self._stale or batch.target not in self._positions:
                 return  # it will be delivered again, here or to whoever reads its partition now
@@ -313,6 +321,8 @@ class Ingest:
         self._looked_at = now
         async with self._store.read() as connection:
             wanted = await exchange.is_anything_waiting(connection)
+            ready = await exchange.waiting_for_owners(connection, await watermark(connection, now)) if wanted else 0
+        self._owners_are_behind = ready > MOST_READY
         if not wanted and now - self._said_at < QUIET_SECONDS:
             return
         self._said_at = now

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.events.rows import Rows
 from daemon.fleet import leases
+from daemon.fleet.ingest import BRAKE_SECONDS
 from daemon.monitoring.monitor import Monitor
 from daemon.stores import tables
 
@@ -204,3 +205,26 @@ async def anything_happens(fleet: Fleet, names: Iterator[str], data: st.DataObje
         case "go":
             await fleet.go(name)
             await rebalance(fleet, [] if fleet.members else [next(names)])
+
+
+async def test_readers_go_slowly_while_owners_are_behind(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.fleet.ingest.MOST_READY", 50)
+    world = World.made(tmp_path, database, options=small(), now=START + 1e6)
+    fleet = Fleet(world, partitioned(traffic(150), 1, [0] * 295, START))
+    member = await fleet.join("a")
+    await fleet.assign({"a": [0]})
+    await fleet.read("a", 0, 100)
+    await member.ingest.flush()
+    world.now += 1.0
+    await member.ingest.tell()
+    await fleet.read("a", 0, 50)
+    assert world.waits == [BRAKE_SECONDS], "100 events wait, and that is more than 50"
+    await fleet.judge("a")
+    await fleet.flush("a")
+    world.now += 1.0
+    await member.ingest.tell()
+    await fleet.read("a", 0, 50)
+    assert world.waits == [BRAKE_SECONDS], "they are judged"
+    await world.close()
