@@ -2,13 +2,10 @@
 
 from typing import Final
 
-import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.stores.tables import partitions
-
-log = structlog.get_logger(__name__)
 
 UNREAD_SECONDS: Final = 60.0
 """A partition that nobody has read for so long, while others are read, is waited for no more."""
