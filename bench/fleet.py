@@ -43,16 +43,16 @@ def main() -> None:
     print(f"{len(lines):,} events of {chosen.models} models in {PARTITIONS} partitions")
     with broker(chosen.broker) as address, postgresql(chosen.store) as server:
         topic = asyncio.run(fill(address, lines, 1 if chosen.single else BODY_EVENTS))
-        with new_store(server) as (settings, _):
-            start = run(address, asyncio.run(fill(address, [], 1)), 1, 0, settings)["seconds"][0]
-        print(f"(a worker uses {start:.1f} s to start and stop, which does not count below)")
+        nothing = asyncio.run(fill(address, [], 1))
         first: list[Any] | None = None
         base = 0.0
         for workers in chosen.workers:
+            with new_store(server) as (settings, _):
+                starts = sum(run(address, nothing, workers, 0, settings)["seconds"]) / workers
             with new_store(server) as (settings, size):
                 found = run(address, topic, workers, len(lines), settings)
                 stored = size(Path())
-            used = [seconds - start for seconds in found["seconds"]]
+            used = [seconds - starts for seconds in found["seconds"]]
             cost = sum(used) / len(lines) * 1e6
             base = base or cost
             first = first if first is not None else found["alarms"]
@@ -61,7 +61,8 @@ def main() -> None:
             print(
                 f"{workers} workers: {cost:6.2f} processor s a million events ({cost / base:.2f} times), "
                 f"{found['rate']:>9,.0f} events/s, largest share {largest:.2f} of the mean, store "
-                f"{stored / 1e6:.0f} MB, {same} {len(found['alarms'])} alarms",
+                f"{stored / 1e6:.0f} MB, {same} {len(found['alarms'])} alarms "
+                f"(without {starts:.1f} s that each takes to start)",
                 flush=True,
             )
 
