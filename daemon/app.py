@@ -71,8 +71,7 @@ async def serve(settings: Settings) -> int:
         log.warning(str(warning))
     try:
         async with AsyncExitStack() as stack:
-            daemon = await Daemon.start(settings, stack)
-            return await daemon.wait()
+            return await Daemon(settings).run(stack)
     except (CannotOpen, StoreError, StoreRefuses, StorageError, CannotListen) as error:
         log.error(str(error))  # noqa: TRY400 (the text says what to type; where it was raised helps nobody)
         away = isinstance(error, BrokerUnreachable) or (
@@ -104,15 +103,24 @@ class Daemon:
         self.roles = settings.role
         self.worker = parts.worker(settings, time.time())
 
-    @classmethod
-    async def start(cls, settings: Settings, stack: AsyncExitStack) -> "Daemon":
-        """Start every part; ``stack`` stops them, last first.
+    async def run(self, stack: AsyncExitStack) -> int:
+        """Start every part, and wait until the daemon is told to stop, or cannot go on. Returns the exit code.
 
-        Raises CannotOpen, StoreError, StorageError or CannotListen where a part cannot start: each says what to type.
+        ``stack`` stops the parts, last first. Raises CannotOpen, StoreError, StorageError or CannotListen where a part
+        cannot start: each says what to type.
         """
-        daemon = cls(settings)
-        await daemon._start(stack)
-        return daemon
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        starting = asyncio.create_task(self._start(stack), name="start")
+        stopping = asyncio.create_task(self._stop.wait(), name="signal")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            starting.result()
+        else:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        return await self._wait()
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self.settings
@@ -182,11 +190,7 @@ class Daemon:
         stack.push_async_callback(self.stream.stop, self.settings.shutdown_seconds)
         await self.stream.start()
 
-    async def wait(self) -> int:
-        """Wait until the daemon is told to stop, or cannot go on. Returns the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+    async def _wait(self) -> int:
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop.wait(), name="signal")]
         if self.stream is not None:
             waits.append(asyncio.create_task(self.stream.join(), name="stream"))

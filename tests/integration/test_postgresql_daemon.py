@@ -117,6 +117,16 @@ def test_without_its_server_it_says_so_takes_events_and_goes_on_by_itself(
     assert outcome(daemon, "alone", 3_000) == unbroken
 
 
+def test_it_can_be_told_to_stop_while_it_waits_for_its_server(daemon: DaemonProcess, own: Postgresql) -> None:
+    own.server.stop()
+    daemon.begin()
+    daemon.until(lambda: "waits for the store" in daemon.log.read_text())
+    code = daemon.end()
+    own.server.start()
+    assert code == 0
+    assert "Traceback" not in daemon.log.read_text()
+
+
 def test_it_waits_for_a_server_that_starts_later(daemon: DaemonProcess, own: Postgresql) -> None:
     own.server.stop()
     daemon.begin()
