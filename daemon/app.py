@@ -5,7 +5,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -15,14 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import parts
 from daemon.actions import HandActions
-from daemon.alerts import incidents, outbox
+from daemon.alerts import incidents
 from daemon.alerts.dispatch import Dispatcher
 from daemon.alerts.notes import NoteKind
 from daemon.archive import Archive
 from daemon.checkpoint import Snapshot
 from daemon.checkpoint_writer import NO_WAITING_MENDS
 from daemon.client import leave_token
-from daemon.events import dead_letters, event
+from daemon.events import event
 from daemon.fleet.member import FleetMember, Limits
 from daemon.fleet.workers import Role
 from daemon.lifecycle.adoption import Adoption
@@ -46,6 +46,7 @@ from daemon.transports.base import Batch, TopicPartition
 from daemon.transports.errors import BrokerUnreachable, CannotOpen
 from daemon.transports.opening import open_patiently
 from daemon.transports.registry import make_transport
+from daemon.upkeep import Upkeep
 from daemon.web import app as web
 from daemon.web.context import Context
 from daemon.web.server import CannotListen
@@ -54,7 +55,8 @@ from retrain.storage.base import StorageError, StorageRefused
 
 HOUSEKEEPING_SECONDS = 10.0
 AFTER_COMMIT_SECONDS = 0.5
-OUTBOX_DAYS = 30.0
+DEPLOYING = "deploy"
+"""Of what one worker does for all."""
 RETRY_SECONDS = 1.0
 MOST_RETRY_SECONDS = 15.0
 LAST_TRY_SECONDS = 2.0
@@ -275,11 +277,8 @@ class Daemon:
             metrics=self.metrics,
             owner=self.worker.worker,
             alone=not settings.is_fleet,
-            may_deploy=self._may_deploy,
+            may_deploy=lambda: self.pipeline.may(DEPLOYING),
         )
-
-    async def _may_deploy(self) -> bool:
-        return not isinstance(self.pipeline, FleetMember) or await self.pipeline.may("deploy")
 
     def _make_schedule(self) -> Schedule:
         due = parts.entries(self.settings, self.store, self.archive, self.triggers)
@@ -329,7 +328,7 @@ class Daemon:
             self._process,
             foresee=pipeline.foresee,
             begin=pipeline.begin,
-            hand_over=pipeline.hand_over if isinstance(pipeline, FleetMember) else pipeline.flush,
+            hand_over=pipeline.hand_over,
             limits=limits,
         )
 
@@ -387,10 +386,20 @@ class Daemon:
     # --- housekeeping
 
     async def _keep_house(self) -> None:
+        upkeep = Upkeep(
+            self.settings,
+            self.store,
+            self.archive,
+            self.transport,
+            self.pipeline,
+            self.volume,
+            self.responder,
+            self.dispatcher.wake,
+        )
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             try:
-                await self._tidy()
+                await upkeep()
             except (DBAPIError, OSError) as error:
                 log.warning("housekeeping has to wait", error=first_line(error))
             stalled = self._not_alive()
@@ -398,27 +407,6 @@ class Daemon:
                 self._fail(RuntimeError(stalled))
                 return
             self.manager.alive()
-
-    async def _tidy(self) -> None:
-        settings = self.settings
-        await self._listen_for_silence()
-        if self.pipeline.monitors:
-            async with self.store.begin(self.pipeline.monitors) as connection:
-                await self.volume.save(connection, await self._ours(connection, list(self.pipeline.monitors)))
-        if isinstance(self.pipeline, FleetMember):
-            if not await self.pipeline.may("housekeeping"):
-                return
-        else:
-            await self.transport.trim(await self.pipeline.offsets(), now=time.time())
-        await self.archive.compact(settings.archive.file_rows)
-        await outbox.prune(self.store, time.time() - OUTBOX_DAYS * parts.DAY_SECONDS)
-        await dead_letters.trim(
-            self.store,
-            most_events=settings.dead_letters.max_events,
-            most_bytes=settings.dead_letters.max_mb * parts.MEBIBYTE,
-            days=settings.dead_letters.days,
-            now=time.time(),
-        )
 
     def _not_alive(self) -> str | None:
         """What stands still though there is work, if anything does."""
@@ -431,22 +419,6 @@ class Daemon:
         if self.stream.lag() and stalled > self.settings.pipeline.stall_seconds:
             return f"no progress for {stalled:.0f} s with events waiting"
         return None
-
-    async def _listen_for_silence(self) -> None:
-        now = time.time()
-        for monitor in list(self.pipeline.monitors.values()):
-            verdicts = self.volume.verdicts(monitor, self.settings.model(monitor.model).volume, now)
-            if verdicts:
-                async with self.store.begin() as connection:
-                    if not await self._ours(connection, [monitor.model]):
-                        continue
-                    await self.responder.judge(connection, monitor.model, monitor.version, verdicts, now)
-                    await self.volume.save(connection, [monitor.model])
-                self.dispatcher.wake()
-
-    async def _ours(self, connection: AsyncConnection, models: Collection[str]) -> Collection[str]:
-        """Which of these models may be written of what memory says."""
-        return await self.pipeline.still_owns(connection, models) if isinstance(self.pipeline, FleetMember) else models
 
     def _run(
         self,

@@ -12,7 +12,7 @@ Where several processes share the work, ``fleet.ingest`` is the part before the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 import structlog
@@ -136,6 +136,23 @@ class Pipeline:
         """The next offset of each partition, as stored: where the stream is to begin, or to begin again."""
         self._lost.clear()
         return dict(self._offsets)
+
+    @property
+    def stored_offsets(self) -> Mapping[TopicPartition, int]:
+        """The next offset of each partition, as of the last checkpoint."""
+        return dict(self._offsets)
+
+    async def may(self, name: str) -> bool:  # noqa: ARG002 (a fleet's members have to ask)
+        """Whether this process is the one that does what one does at a time: there is no other."""
+        return True
+
+    async def still_owns(self, connection: AsyncConnection, models: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """Which of these models may be written of what memory says: all."""
+        return models
+
+    async def hand_over(self) -> None:
+        """Store what was read, as partitions are taken away. Raises Fenced."""
+        await self.flush()
 
     @property
     def waits_for(self) -> str | None:

@@ -165,9 +165,9 @@ class Ingest:
         self._positions = dict(offsets)
 
     @property
-    def held(self) -> list[TopicPartition]:
-        """The partitions that are read here."""
-        return list(self._positions)
+    def stored_offsets(self) -> Mapping[TopicPartition, int]:
+        """The next offset of each partition that is read here, as of the last checkpoint."""
+        return {target: self._offsets.get(target, 0) for target in self._positions}
 
     @property
     def waits_for(self) -> str | None:

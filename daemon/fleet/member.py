@@ -180,6 +180,11 @@ class FleetMember:
         (self._leases.add if mine else self._leases.discard)(name)
         return mine
 
+    @property
+    def stored_offsets(self) -> Mapping[TopicPartition, int]:
+        """The next offset of each partition that is read here, as of the last checkpoint."""
+        return self._ingest.stored_offsets
+
     async def still_owns(self, connection: AsyncConnection, models: Collection[str]) -> set[str]:
         """Which of these models are this worker's, and stay so until this transaction ends.
 
