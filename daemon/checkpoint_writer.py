@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+MOST_HELD: Final = 100_000
+"""Events that may be in memory only, while the store is slow to take the ones before them."""
 RETRY_SECONDS: Final = 1.0
 MOST_RETRY_SECONDS: Final = 30.0
 
@@ -39,12 +41,17 @@ class CheckpointWriter:
         respond: "Respond | None",
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[Any]],
+        seconds: float,
     ) -> None:
         self._store = store
         self._archive = archive
         self._respond = respond
         self._clock = clock
         self._sleep = sleep
+        self._seconds = seconds
+        self._counted_from = 0.0
+        self.held = 0
+        """Events that are in memory only, and in no snapshot."""
         self._task: asyncio.Task[None] | None = None
         self.waits_for: str | None = None
         """What keeps the snapshot on its way out of the store, if anything does."""
@@ -54,8 +61,23 @@ class CheckpointWriter:
         """Whether nothing is being written."""
         return self._task is None or self._task.done()
 
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint is to begin: it is time, and the last one has had the time that it takes.
+
+        While memory allows it, that is.
+        """
+        is_time = self._clock() - self._counted_from >= self._seconds
+        return is_time and (self.idle or self.held >= MOST_HELD)
+
+    def count_again(self) -> float:
+        """The next checkpoint is due so many seconds from now, whether there is anything to write now or not."""
+        self._counted_from = self._clock()
+        return self._counted_from
+
     def begin(self, snapshot: Snapshot, stored: Callable[[Snapshot], Awaitable[None]]) -> None:
         """Start to write a snapshot; ``stored`` is called once it is. ``end`` must have been awaited before."""
+        self.held = 0
         self._task = asyncio.create_task(self._write(snapshot, stored), name="checkpoint")
 
     async def end(self) -> None:

@@ -33,9 +33,6 @@ from daemon.transports.base import Batch, TopicPartition
 
 log = structlog.get_logger(__name__)
 
-MOST_HELD: Final = 100_000
-"""Events that may be in memory only, while the store is slow to take the ones before them."""
-
 LARGE_BATCH: Final = 1 << 17
 """Bytes of events that take longer than a thread takes to start."""
 
@@ -97,7 +94,7 @@ class Pipeline:
         self._loaded = loaded
         self._committed = committed
         self._sleep = sleep
-        self._writer = CheckpointWriter(store, archive, respond, clock, sleep)
+        self._writer = CheckpointWriter(store, archive, respond, clock, sleep, checkpoint_seconds)
         self._lock = asyncio.Lock()
         self._models = Models(make_monitor)
         self.monitors = self._models.monitors
@@ -112,8 +109,6 @@ class Pipeline:
         self._offsets: dict[TopicPartition, int] = {}  # as the store has them
         self._positions: dict[TopicPartition, int] = {}  # as memory has them
         self._lost: set[TopicPartition] = set()
-        self._held = 0
-        self._last_checkpoint = 0.0
         self._torn = False  # a batch was taken in part: what is in memory must not be stored
 
     # --- where it stands
@@ -130,7 +125,7 @@ class Pipeline:
         self._models.put(loaded)
         checkpoint.warn_of_fresh_starts(self.monitors.values())
         self._reader.empty()
-        self._held = 0
+        self._writer.held = 0
 
     async def offsets(self) -> Mapping[TopicPartition, int]:
         """The next offset of each partition, as stored: where the stream is to begin, or to begin again."""
@@ -208,7 +203,7 @@ class Pipeline:
         self._torn = True
         taken = self._reader.read(batch)
         self._torn = False
-        self._held += taken.events
+        self._writer.held += taken.events
         self._positions[batch.target] = batch.next_offset
         return taken
 
@@ -222,15 +217,13 @@ class Pipeline:
     # --- the checkpoint
 
     async def _begin_if_due(self) -> None:
-        """Begin a checkpoint if it is time, and leave the last one the time that it takes while memory allows it."""
-        due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
-        if due and (self._writer.idle or self._held >= MOST_HELD):
+        if self._writer.due:
             await self._begin_checkpoint()
 
     async def _begin_checkpoint(self) -> None:
         """Once the last one is written, write what has come since: in the background."""
         await self._end_checkpoint()
-        self._last_checkpoint = self._clock()
+        now = self._writer.count_again()
         moved = {
             target: (self._offsets.get(target, 0), after)
             for target, after in self._positions.items()
@@ -238,10 +231,9 @@ class Pipeline:
         }
         if self._torn or not (moved or self._models.changed):
             return
-        monitors = self._models.snapshots(self._last_checkpoint)
+        monitors = self._models.snapshots(now)
         dead, rejected = self._reader.empty()
         self._writer.begin(Snapshot(moved, dead, monitors, rejected), self._stored)
-        self._held = 0
 
     async def _stored(self, snapshot: Snapshot) -> None:
         self._offsets.update({target: after for target, (_, after) in snapshot.offsets.items()})

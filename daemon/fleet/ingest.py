@@ -26,7 +26,7 @@ from daemon.events.rows import Rows
 from daemon.fleet import exchange, parcels
 from daemon.fleet.outage import Outage
 from daemon.fleet.watermark import watermark
-from daemon.pipeline import MOST_HELD, aside
+from daemon.pipeline import aside
 from daemon.stores.engine import Store
 from daemon.stores.tables import models, partitions, states
 from daemon.transports.base import Batch, TopicPartition
@@ -102,7 +102,7 @@ class Ingest:
         self._partitions = partitions
         self._begin_again = begin_again
         self._sleep = sleep
-        self._writer = CheckpointWriter(store, None, None, clock, sleep)
+        self._writer = CheckpointWriter(store, None, None, clock, sleep, checkpoint_seconds)
         self._lock = asyncio.Lock()
         self._learned: dict[str, Learned] = {}
         self._reader = BatchReader(limits, most_models, lambda: self._learned, self._make, self._know, self._take)
@@ -115,8 +115,7 @@ class Ingest:
         self._target = TopicPartition("", 0)  # of the batch in work
         self._clamped: tuple[Any, NDArray[np.float64]] = (None, np.empty(0))
         self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
-        self._held = 0
-        self._last_checkpoint = self._looked_at = self._said_at = self._learned_at = 0.0
+        self._looked_at = self._said_at = self._learned_at = 0.0
         self._registered: set[TopicPartition] = set()
         self._owners_are_behind = False
         self._torn = False  # a batch was taken in part: what is in memory must not be stored
@@ -194,7 +193,7 @@ class Ingest:
         batch = batch.since(self._positions[batch.target])
         self._target = batch.target
         self._torn = True
-        self._held += self._reader.read(batch).events
+        self._writer.held += self._reader.read(batch).events
         self._torn = False
         self._positions[batch.target] = batch.next_offset
 
@@ -267,14 +266,13 @@ class Ingest:
             self._begin_again()
 
     async def _begin_if_due(self) -> None:
-        due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
-        if due and (self._writer.idle or self._held >= MOST_HELD):
+        if self._writer.due:
             await self._begin_checkpoint()
 
     async def _begin_checkpoint(self) -> None:
         """Once the last one is written, write what has come since: in the background."""
         await self._end_checkpoint()
-        self._last_checkpoint = now = self._clock()
+        now = self._writer.count_again()
         moved = {
             target: (self._offsets.get(target, 0), after)
             for target, after in self._positions.items()
@@ -289,7 +287,6 @@ class Ingest:
         watermarks = {target: self._arrived.get(target) if target in moved else None for target in self._positions}
         reading = exchange.Reading(self._worker, self._unknown(), watermarks, ready, now)
         self._writer.begin(Snapshot(moved, dead, [], rejected, reading), self._stored)
-        self._held = 0
 
     async def _stored(self, snapshot: Snapshot) -> None:
         self._offsets.update({target: after for target, (_, after) in snapshot.offsets.items()})
@@ -307,7 +304,7 @@ class Ingest:
         except Fenced:
             # whatever memory holds rests on a partition that is another worker's
             self._stale = True
-            self._positions, self._parcels, self._held = {}, {}, 0
+            self._positions, self._parcels, self._writer.held = {}, {}, 0
             self._reader.empty()
             raise
 

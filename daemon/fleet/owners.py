@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon import checkpoint
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, Snapshot
-from daemon.checkpoint_writer import NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter
+from daemon.checkpoint_writer import MOST_HELD, NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter
 from daemon.events.rows import Rows
 from daemon.fleet import exchange, leases, workers
 from daemon.fleet.inbox import Inbox, Ready
@@ -32,7 +32,7 @@ from daemon.fleet.workers import Role
 from daemon.models import Models
 from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
-from daemon.pipeline import MOST_HELD, Respond, in_thread
+from daemon.pipeline import Respond, in_thread
 from daemon.stores import tables
 from daemon.stores.engine import Store
 
@@ -73,20 +73,18 @@ class Owners:
         self._store = store
         self._worker = worker
         self._clock = clock
-        self._checkpoint_seconds = checkpoint_seconds
         self._committed = committed
         self._claimed = claimed
         self._sleep = sleep
-        self._writer = CheckpointWriter(store, archive, respond, clock, sleep)
+        self._writer = CheckpointWriter(store, archive, respond, clock, sleep, checkpoint_seconds)
         self._lock = asyncio.Lock()
         self._models = Models(make_monitor)
         self.monitors = self._models.monitors
         """Of the models that are owned here."""
         self._owned: dict[str, _Owned] = {}
         self._woken = asyncio.Event()
-        self._held = 0
         self._last_taken = ""
-        self._last_checkpoint = self._claimed_at = 0.0
+        self._claimed_at = 0.0
         self._torn = False  # events were taken in part: what is in memory must not be stored
 
     def wake(self) -> None:
@@ -124,8 +122,7 @@ class Owners:
             if self._clock() - self._claimed_at >= CLAIM_SECONDS:
                 await self._claim()
             worked = await self._take_what_is_ready()
-            due = self._clock() - self._last_checkpoint >= self._checkpoint_seconds
-            if due and (self._writer.idle or self._held >= MOST_HELD):
+            if self._writer.due:
                 await self._begin_checkpoint()
             return worked
 
@@ -209,7 +206,7 @@ class Owners:
         for model in sorted(waiting, key=lambda one: (one <= self._last_taken, one)):
             worked = await self._take_some(model, until) or worked
             self._last_taken = model
-            if self._clock() - self._claimed_at >= CLAIM_SECONDS or self._held >= MOST_HELD:
+            if self._clock() - self._claimed_at >= CLAIM_SECONDS or self._writer.held >= MOST_HELD:
                 break
         return worked
 
@@ -225,7 +222,7 @@ class Owners:
             ready = await self._owned[model].inbox.ready(connection, until)
         if ready is None:
             return False
-        self._held += len(ready)
+        self._writer.held += len(ready)
         await in_thread(lambda: self._take(model, ready))
         return True
 
@@ -243,17 +240,16 @@ class Owners:
     async def _begin_checkpoint(self) -> None:
         """Once the last one is written, write what has come since: in the background."""
         await self._end_checkpoint()
-        self._last_checkpoint = self._clock()
+        now = self._writer.count_again()
         if self._torn or not self._models.changed:
             return
-        monitors = self._models.snapshots(self._last_checkpoint)
+        monitors = self._models.snapshots(now)
         judging = exchange.Judging(self._worker, {}, [])
         for one in monitors:
             owned = self._owned[one.model]
             judging.taken |= owned.inbox.to_strike_off()
             judging.changes += owned.changes
         self._writer.begin(Snapshot({}, [], monitors, {}, judging=judging), self._stored)
-        self._held = 0
 
     async def _stored(self, snapshot: Snapshot) -> None:
         assert snapshot.judging is not None  # noqa: S101 (this class has made it)
@@ -270,7 +266,7 @@ class Owners:
         except Fenced:
             # one of the models is another worker's: all are loaded again, by whoever owns them then
             self._drop(list(self._owned))
-            self._held, self._claimed_at = 0, 0.0
+            self._writer.held, self._claimed_at = 0, 0.0
             raise
 
 

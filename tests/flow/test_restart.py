@@ -244,7 +244,7 @@ async def test_an_archive_that_cannot_be_written_is_waited_for(tmp_path: Path, s
 async def test_the_stream_goes_on_while_the_store_is_slow_but_not_without_end(
     tmp_path: Path, sqlite_databases: Sqlite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.pipeline.MOST_HELD", 100)
+    monkeypatch.setattr("daemon.checkpoint_writer.MOST_HELD", 100)
     world = World.made(tmp_path, sqlite_databases, options=small())
     released = asyncio.Event()
 
