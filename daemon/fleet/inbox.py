@@ -66,9 +66,12 @@ class Inbox:
 
     model: str
     _open: dict[int, _Open] = field(default_factory=dict)
+    # struck off since the last but one look began: who reads while that happens may still see them
+    _struck_off: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
 
     async def ready(self, connection: AsyncConnection, until: float) -> Ready | None:
         """Some of the events that arrived before ``until``; None where there are none."""
+        self._struck_off = (self._struck_off[1], set())
         before = await self._fetch(connection, until)
         pieces: list[tuple[TopicPartition, Piece]] = []
         left = []
@@ -95,7 +98,7 @@ class Inbox:
         events, earliest = sum(map(len, held)), min((piece.first for piece in held), default=float("inf"))
         wanted: list[RowMapping] = []
         for row in rows:
-            if row["id"] in self._open:
+            if row["id"] in self._open or any(row["id"] in some for some in self._struck_off):
                 continue
             # what arrived first has to be among what is fetched, with all that arrived in the same moment
             if events >= AT_ONCE and row["first"] > earliest:
@@ -126,6 +129,7 @@ class Inbox:
         for number, events in struck_off.items():
             if events is None:
                 self._open.pop(number, None)
+                self._struck_off[1].add(number)
 
 
 def _unpacked(data: bytes, taken: int) -> list[Piece]:

@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from daemon import checkpoint
 from daemon.checkpoint import Fenced, Snapshot
 from daemon.checkpoint_writer import NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter, what_is_wrong
-from daemon.events.columns import FeatureDecoder
 from daemon.events.event import EventLimits
 from daemon.events.reading import BatchReader
 from daemon.events.rows import Rows
 from daemon.fleet import exchange, parcels
+from daemon.fleet.learned import LearnedModels
 from daemon.fleet.outage import Outage
 from daemon.fleet.watermark import watermark
 from daemon.pipeline import aside
 from daemon.stores.engine import Store
-from daemon.stores.tables import models, partitions, states
+from daemon.stores.tables import partitions
 from daemon.transports.base import Batch, TopicPartition
 
 log = structlog.get_logger(__name__)
@@ -42,19 +41,6 @@ MOST_READY: Final = 1_000_000
 """Events that may wait in the store for owners that could take them; from there on readers go slowly."""
 BRAKE_SECONDS: Final = 1.0
 """Before each batch then. It is a brake and no bar: an owner may need what a slow partition has yet to bring."""
-RELEARN_SECONDS: Final = 10.0
-"""The same for models whose types are known: these change seldom, and nothing depends on hearing of it soon."""
-
-
-@dataclass(slots=True)
-class Learned:
-    """A model as a reader knows it: by the types that its owner has learned, once it has."""
-
-    model: str
-    decoder: FeatureDecoder
-
-    def until_learned(self) -> None:
-        """What follows never depends on what came before: values travel as they came until there are types."""
 
 
 @dataclass(slots=True)
@@ -95,7 +81,6 @@ class Ingest:
         self._worker = worker
         self._clock = clock
         self._checkpoint_seconds = checkpoint_seconds
-        self._limits = limits
         self._committed = committed
         self._caught_up = caught_up
         self._behind = behind
@@ -104,8 +89,8 @@ class Ingest:
         self._sleep = sleep
         self._writer = CheckpointWriter(store, None, None, clock, sleep, checkpoint_seconds)
         self._lock = asyncio.Lock()
-        self._learned: dict[str, Learned] = {}
-        self._reader = BatchReader(limits, most_models, lambda: self._learned, self._make, self._know, self._take)
+        self._learned = learned = LearnedModels(limits, clock)
+        self._reader = BatchReader(limits, most_models, lambda: learned.by_name, learned.make, learned.know, self._take)
         self._offsets: dict[TopicPartition, int] = {}  # as the store has them
         self._positions: dict[TopicPartition, int] = {}  # as memory has them
         self._arrived: dict[TopicPartition, float] = {}  # nothing to come counts as having arrived before
@@ -115,7 +100,7 @@ class Ingest:
         self._target = TopicPartition("", 0)  # of the batch in work
         self._clamped: tuple[Any, NDArray[np.float64]] = (None, np.empty(0))
         self._parcels: dict[tuple[str, TopicPartition], _Parcel] = {}
-        self._looked_at = self._said_at = self._learned_at = 0.0
+        self._looked_at = self._said_at = 0.0
         self._registered: set[TopicPartition] = set()
         self._owners_are_behind = False
         self._torn = False  # a batch was taken in part: what is in memory must not be stored
@@ -151,7 +136,7 @@ class Ingest:
             await exchange.expect(connection, self._partitions(), self._clock())
         async with self._store.read() as connection:
             rows = (await connection.execute(select(partitions))).all()
-        await self._look()
+            await self._learned.look(connection)
         self._offsets = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
         self._arrived = {TopicPartition(row.topic, row.partition): row.watermark or 0.0 for row in rows}
         self._registered = set(self._offsets)
@@ -197,17 +182,8 @@ class Ingest:
         self._torn = False
         self._positions[batch.target] = batch.next_offset
 
-    def _make(self, model: str) -> Learned:
-        return Learned(model, FeatureDecoder(None, self._limits))
-
-    def _know(self, learned: Learned) -> None:
-        self._learned.setdefault(learned.model, learned)
-
     def _take(self, model: str, rows: Rows, arrivals: NDArray[np.float64]) -> None:
-        learned = self._learned[model]
-        if not learned.decoder.schema:
-            # until its owner has learned the types, those of the first values are a guess that makes decoding fast
-            learned.decoder = FeatureDecoder(parcels.kinds_of(rows), self._limits, guessed=True)
+        self._learned.guess(model, rows)
         piece = parcels.piece_of(rows, self._never_falling(arrivals))
         parcel = self._parcels.setdefault((model, self._target), _Parcel())
         if not parcel.pieces:
@@ -323,7 +299,8 @@ class Ingest:
         if not wanted and now - self._said_at < QUIET_SECONDS:
             return
         self._said_at = now
-        await self._look()
+        async with self._store.read() as connection:
+            await self._learned.look(connection)
         read = self._caught_up()
         said: dict[TopicPartition, float | None] = {}
         for target, position in self._positions.items():
@@ -338,22 +315,6 @@ class Ingest:
             await exchange.register(connection, unknown, now)
             await exchange.still_reading(connection, self._worker, said, self._behind(), now)
         self._registered |= unknown
-
-    async def _look(self) -> None:
-        """Learn which models there are, and the types of their features."""
-        async with self._store.read() as connection:
-            known = (await connection.execute(select(models.c.model))).scalars().all()
-            learned = select(states.c.model, states.c.data).where(states.c.part == checkpoint.SCHEMA)
-            if self._clock() - self._learned_at < RELEARN_SECONDS:
-                guessed = [one.model for one in self._learned.values() if one.decoder.guessed]
-                learned = learned.where(states.c.model.in_([*guessed, *(set(known) - self._learned.keys())]))
-            else:
-                self._learned_at = self._clock()
-            schemas = {row.model: checkpoint.schema_of(row.data) for row in await connection.execute(learned)}
-        for model in {*known, *schemas}:
-            schema, learnt = schemas.get(model), self._learned.get(model)
-            if learnt is None or (schema and (learnt.decoder.guessed or learnt.decoder.schema != schema)):
-                self._learned[model] = Learned(model, FeatureDecoder(schema, self._limits))
 
 
 def _rows(found: Mapping[tuple[str, TopicPartition], _Parcel]) -> list[dict[str, Any]]:

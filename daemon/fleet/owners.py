@@ -51,6 +51,7 @@ class _Owned:
 
     inbox: Inbox
     changes: set[int] = field(default_factory=set)  # made, and not yet struck off
+    made: set[int] = field(default_factory=set)  # and all: who reads while they are struck off may still see them
 
 
 class Owners:
@@ -212,9 +213,10 @@ class Owners:
 
     def _make(self, number: int, model: str, change: Change) -> None:
         owned = self._owned[model]
-        if number not in owned.changes:
+        if number not in owned.made:
             self._models.change(model, change)
             owned.changes.add(number)
+            owned.made.add(number)
 
     async def _take_some(self, model: str, until: float) -> bool:
         """Take some of a model's events that arrived before ``until``."""
