@@ -208,6 +208,8 @@ parcels = Table(
     Column("taken", Integer, nullable=False, server_default="0"),  # events that its model's owner has judged
     Column("data", LargeBinary, nullable=False),
     Index("parcels_model_first", "model", "first", "id"),
+    # as on PostgreSQL, a number is never given out again: whoever still sees a row that is gone tells it by that
+    sqlite_autoincrement=True,
 )
 
 changes = Table(
@@ -218,6 +220,7 @@ changes = Table(
     Column("data", LargeBinary, nullable=False),  # what the model's owner is to go by from now on
     Column("created", Float, nullable=False),
     Index("changes_model_id", "model", "id"),
+    sqlite_autoincrement=True,
 )
 
 # --- retrains and versions

@@ -45,6 +45,7 @@ TABLES = (
         Column("taken", Integer, nullable=False, server_default="0"),
         Column("data", LargeBinary, nullable=False),
         Index("parcels_model_first", "model", "first", "id"),
+        sqlite_autoincrement=True,
     ),
     Table(
         "changes",
@@ -54,6 +55,7 @@ TABLES = (
         Column("data", LargeBinary, nullable=False),
         Column("created", Float, nullable=False),
         Index("changes_model_id", "model", "id"),
+        sqlite_autoincrement=True,
     ),
 )
 
