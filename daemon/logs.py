@@ -10,7 +10,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, TextIO
 from urllib.parse import quote
@@ -36,6 +37,9 @@ CHATTY: Final = (
     "urllib3",
 )
 """Libraries whose ordinary lines say nothing to an operator; they are shown at the level debug."""
+AGAIN_SECONDS: Final = 60.0
+"""For so long what a library has warned of is not said again in the same words: some say it ten times a second."""
+MOST_REMEMBERED: Final = 1_000
 EVENT_WIDTH: Final = 40
 TRACEBACKS: Final = ("exception", "stack")
 
@@ -122,6 +126,7 @@ def configure(
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(stream)
+    handler.addFilter(NotAgain())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -149,6 +154,27 @@ def configure(
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level is LogLevel.DEBUG else logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+class NotAgain(logging.Filter):
+    """Lets a warning in plain words through once in ``AGAIN_SECONDS``; what is logged by values passes always."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is to be said now."""
+        if record.levelno < logging.WARNING or not isinstance(record.msg, str):
+            return True
+        key, now = (record.name, record.getMessage()), self._clock()
+        if now - self._said.get(key, -AGAIN_SECONDS) < AGAIN_SECONDS:
+            return False
+        if len(self._said) >= MOST_REMEMBERED:
+            self._said.clear()
+        self._said[key] = now
+        return True
 
 
 def log_what_nobody_catches() -> None:

@@ -73,8 +73,15 @@ class DaemonProcess:
 
     def post(self, lines: bytes) -> tuple[int, Any]:
         """Send events."""
-        kind = {"Content-Type": "application/x-ndjson"}
-        return self._ask(urllib.request.Request(self._url("/v1/events"), lines, kind, method="POST"))
+        return self._send("/v1/events", lines, "application/x-ndjson")
+
+    def ask_for_a_retrain(self, model: str) -> tuple[int, Any]:
+        """By HTTP."""
+        asked = json.dumps({"by": "a test", "reason": "it is time"}).encode()
+        return self._send(f"/v1/models/{model}/retrain", asked, "application/json")
+
+    def _send(self, path: str, body: bytes, kind: str) -> tuple[int, Any]:
+        return self._ask(urllib.request.Request(self._url(path), body, {"Content-Type": kind}, method="POST"))
 
     def insist(self, lines: bytes) -> None:
         """Send events until they are accepted."""

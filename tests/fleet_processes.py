@@ -7,12 +7,19 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
+from operator import sub
 from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from daemon_process import DaemonProcess
+from fleet_traffic import DRIFTS, MODELS
 from sqlalchemy import Table, select
 
 from daemon.archive_tables import from_ipc
@@ -20,11 +27,37 @@ from daemon.stores import tables
 from daemon.stores.engine import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
+
+    from databases import Postgresql
+    from kafka_broker import Broker, Cluster
 
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.1
+
+
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'driftd'"
+"""Ends every connection of a daemon to its store."""
+
+
+@contextmanager
+def fleets(brokers: Broker | Cluster, topic: str, server: Postgresql, folder: Path) -> Iterator[Callable[..., Fleet]]:
+    """Makes fleets that read the same topic, each on a store of its own."""
+    made: list[Fleet] = []
+
+    def fleet(name: str, *, empty: bool = False, **settings: str) -> Fleet:
+        (folder / name).mkdir()
+        store = server.nothing(folder) if empty else server.store(folder)
+        made.append(Fleet(folder / name, brokers.address(), topic, store, **settings))
+        return made[-1]
+
+    try:
+        yield fleet
+    finally:
+        for one in made:
+            one.__exit__()
+        server.drop()
 
 
 def in_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -138,11 +171,11 @@ class Fleet:
         found = self.counted()
         return sum(found[name] for name in ("prediction", "label", "duplicates", "revised", "dead_letters"))
 
-    def finish(self, events: int) -> float:
-        """Wait until so many events are taken, then end all workers. Returns the seconds until they were taken."""
-        seconds = self.until(lambda: self.taken() >= events, f"not all of {events} events were taken")
+    def finish(self, events: int) -> None:
+        """Wait until so many events are taken, however long that takes, then end all workers."""
+        while (before := self.taken()) < events:
+            self.until(lambda before=before: self.taken() > before, f"not all of {events} events were taken")
         self.end(*(name for name, one in self.members.items() if one.is_running()))
-        return seconds
 
     def outcome(self) -> Outcome:
         """All that has come of it."""
@@ -159,25 +192,77 @@ def _is_ready(one: DaemonProcess) -> bool:
 class Outcome:
     """What must be the same however many workers there were, and whatever has happened to them."""
 
-    def differs_from(self, other: Outcome) -> str | None:
-        """Some of what one has and the other has not; None where there is no difference."""
-        for part, mine in vars(self).items():
-            theirs = vars(other)[part]
+    counters: dict[tuple[str, str], int]
+    alarms: list[tuple[Any, ...]]
+    measured: list[tuple[Any, ...]]
+    archive: dict[tuple[str, str], pa.Table]
+    """By model and kind: row, id and value, in the order of the rows."""
+    dead: list[tuple[Any, ...]]
+    open_alarms: list[tuple[str, str, str]]
+    parcels: int
+
+    def differs_from(self, other: Outcome, *, besides: str = "", window: int = 0) -> str | None:
+        """Some of what one has and the other has not; None where there is no difference ``besides`` that of a model.
+
+        With a ``window`` events may have come in another order, and alarms so many rows earlier or later.
+        """
+        these, those = self._without(besides), other._without(besides)
+        if window:
+            rows = [[row for *_, row, _, _ in one.alarms] for one in (these, those)]
+            these, those = these._in_any_order(), those._in_any_order()
+            if these.alarms == those.alarms and max(map(abs, map(sub, *rows)), default=0) > window:
+                return f"rows of alarms: {rows}"
+        for part, mine in vars(these).items():
+            theirs = vars(those)[part]
             if mine != theirs:
                 apart = [
-                    sorted((_lines(one) - _lines(another)).elements())[:5]
+                    list(islice((_lines(one) - _lines(another)).elements(), 5))
                     for one, another in ((mine, theirs), (theirs, mine))
                 ]
                 return f"{part}: {apart[0]} and {apart[1]}"
         return None
 
-    counters: dict[tuple[str, str], int]
-    alarms: list[tuple[Any, ...]]
-    measured: list[tuple[Any, ...]]
-    archive: dict[tuple[str, str], list[tuple[Any, ...]]]
-    dead: list[tuple[Any, ...]]
-    open_alarms: list[tuple[str, str, str]]
-    parcels: int
+    def _in_any_order(self) -> Outcome:
+        def ids(table: pa.Table) -> pa.Table:
+            return table.select(["id", "value"]).sort_by([("id", "ascending"), ("value", "ascending")])
+
+        return replace(
+            self,
+            alarms=[(model, kind, signal, detector) for model, kind, signal, _, _, detector in self.alarms],
+            measured=[],
+            archive={key: ids(table) for key, table in self.archive.items()},
+        )
+
+    def check(self, expected: Counter[str]) -> None:
+        """Everything that was sent has come to what it should, once."""
+        totals: Counter[str] = Counter()
+        for (_, name), value in self.counters.items():
+            totals[name] += value
+        for name in ("prediction", "label", "joined", "duplicates", "revised"):
+            assert totals[name] == expected[name], name
+        assert totals["waiting"] == 0
+        assert len(self.dead) == expected["dead_letters"]
+        for model in MODELS:
+            events = self.archive[model, "events"]
+            assert events["row"].equals(pa.chunked_array([range(self.counters[model, "prediction"])])), model
+            assert pc.count_distinct(events["id"]).as_py() == len(events), model
+        kinds = {(model, kind) for model, kind, *_ in self.alarms}
+        assert {(DRIFTS, "drift"), (DRIFTS, "concept")} <= kinds
+        assert max(Counter(self.open_alarms).values()) == 1
+        assert self.parcels == 0
+
+    def _without(self, model: str) -> Outcome:
+        def others(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+            return [row for row in rows if row[0] != model]
+
+        return replace(
+            self,
+            counters={key: value for key, value in self.counters.items() if key[0] != model},
+            archive={key: table for key, table in self.archive.items() if key[0] != model},
+            alarms=others(self.alarms),
+            measured=others(self.measured),
+            open_alarms=others(self.open_alarms),
+        )
 
 
 async def _outcome(url: str, archive: Path) -> Outcome:
@@ -218,23 +303,23 @@ async def _outcome(url: str, archive: Path) -> Outcome:
 
 def _archived(
     folder: Path, files: list[dict[str, Any]], chunks: list[dict[str, Any]]
-) -> dict[tuple[str, str], list[Any]]:
-    """By model and kind: row, id and value of what is in the archive."""
-    import pyarrow.parquet as pq
-
-    found: dict[tuple[str, str], list[Any]] = {}
+) -> dict[tuple[str, str], pa.Table]:
+    found: dict[tuple[str, str], list[pa.Table]] = {}
     parts = [(one, pq.read_table(folder / "archive" / one["path"])) for one in files]
     parts += [(one, from_ipc(one["data"])) for one in chunks]
     for one, table in parts:
-        value = "prediction" if one["kind"] == "events" else "label"
-        rows = [(row["row"], row["id"], _text(row[value])) for row in table.to_pylist()]
-        found.setdefault((one["model"], one["kind"]), []).extend(rows)
-    return {key: sorted(rows) for key, rows in found.items()}
+        value = table["prediction" if one["kind"] == "events" else "label"].cast(pa.float64())
+        rows = pa.table({"row": table["row"].cast(pa.int64()), "id": table["id"].cast(pa.string()), "value": value})
+        found.setdefault((one["model"], one["kind"]), []).append(rows)
+    order = [(column, "ascending") for column in ("row", "id", "value")]  # a row may have several labels
+    return {key: pa.concat_tables(rows).sort_by(order).combine_chunks() for key, rows in found.items()}
 
 
 def _lines(part: Any) -> Counter[str]:
     if isinstance(part, dict):
         return Counter({f"{key}: {line}": times for key, rows in part.items() for line, times in _lines(rows).items()})
+    if isinstance(part, pa.Table):
+        part = part.to_pylist()
     return Counter(map(str, part if isinstance(part, list) else [part]))
 
 

@@ -19,32 +19,39 @@ from seeded_events import BAD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kafka_broker import Broker
+    from kafka_broker import Broker, Cluster
 
-MODELS = ("loans", "churn", "rent")
+MODELS = ("loans", "churn", "rent", "leases")
 DRIFTS = "loans"
 """The model whose world moves."""
 DRIFT_AT = 700
 """From this row of it on."""
-DELAYS = (-20, 2, 2, 40, 40, 400, 2_000)
+RETURN_ROWS = 200_000
+"""Rows until its world returns to what it was, and again until it moves once more."""
+SERVED_BADLY = "leases"
+"""The model whose version 1 knows half of what decides its labels: a retrain finds a better one."""
+DELAYS = (-20, 2, 2, 40, 40, 400, 2_000, 20_000)
 """Events between a prediction and its label, which may come first."""
+SECONDS = 0.01
+"""Between the times of two events, whatever the rate at which they are sent."""
 TICK_SECONDS = 0.02
 PRODUCER_SECONDS = 180.0  # a broker may be away for long: nothing is given up meanwhile
 
 
-async def make_topic(kafka: Broker, topic: str, partitions: int) -> None:
+async def make_topic(kafka: Broker | Cluster, topic: str, partitions: int, copies: int = 1) -> None:
     """A topic whose records bear the time at which they came: then their order is the same whenever they are read."""
     async with administrator(kafka) as admin:
         await admin.create_topics(
-            [NewTopic(topic, partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})]
+            [NewTopic(topic, partitions, copies, topic_configs={"message.timestamp.type": "LogAppendTime"})]
         )
 
 
 class Traffic:
     """Predictions and labels of ``MODELS``, some of them early, late, twice or revised, and bad events."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, bad: float) -> None:
         self._rng = Random(seed)
+        self._bad = bad
         self._numbers = count()
         self._rows: Counter[str] = Counter()
         self._due: list[tuple[int, int, bytes]] = []
@@ -54,7 +61,7 @@ class Traffic:
     def next(self) -> bytes:
         """One more event."""
         now = next(self._numbers)
-        if self._rng.random() < 0.01:
+        if self._rng.random() < self._bad:
             self.expected["dead_letters"] += 1
             return self._rng.choice(BAD)
         if self._due and self._due[0][0] <= now:
@@ -71,20 +78,30 @@ class Traffic:
         rng, model = self._rng, self._rng.choice(MODELS)
         row = self._rows[model]
         self._rows[model] += 1
-        moved = model == DRIFTS and row >= DRIFT_AT
-        about = {"id": f"{model}-{row}", "model": model, "ts": 1_795_176_000 + now}
-        value = rng.gauss(0, 1)
-        prediction: Any = round(value, 3) if model == "rent" else rng.randrange(2)
-        error = rng.gauss(0, 0.1) if model == "rent" else int(rng.random() < (0.6 if moved else 0.1))
-        label: Any = round(prediction + error, 3) if model == "rent" else (prediction + error) % 2
-        features = {"age": rng.gauss(3 if moved else 0, 1), "state": rng.choice(["MA", "NY", "CA"])}
-        sent = json.dumps(about | {"features": features, "prediction": prediction}).encode()
+        about = {"id": f"{model}-{row}", "model": model, "ts": 1_795_176_000 + now * SECONDS}
+        served, label = self._served(model, row)
+        sent = json.dumps(about | served).encode()
         self._count(sent, "prediction", now)
         if rng.random() < 0.02:
             self._count(sent, "duplicates", now + rng.randrange(1, 500))
         if rng.random() < 0.8:
             self._label(about, label, now + rng.choice(DELAYS))
         return heappop(self._due)[2]
+
+    def _served(self, model: str, row: int) -> tuple[dict[str, Any], Any]:
+        """What a model was given and said, and what turned out to be true."""
+        rng = self._rng
+        if model == SERVED_BADLY:
+            x, y = rng.gauss(0, 1), rng.gauss(0, 1)
+            return {"version": "1", "features": {"x": x, "y": y}, "prediction": int(x > 0)}, int(x + y > 0)
+        moved = model == DRIFTS and row >= DRIFT_AT and row // RETURN_ROWS % 2 == 0
+        features = {"age": rng.gauss(3 if moved else 0, 1), "state": rng.choice(["MA", "NY", "CA"])}
+        if model == "rent":
+            rent = round(rng.gauss(0, 1), 3)
+            return {"features": features, "prediction": rent}, round(rent + rng.gauss(0, 0.1), 3)
+        said = rng.randrange(2)
+        wrong = int(rng.random() < (0.6 if moved else 0.1))
+        return {"features": features, "prediction": said}, (said + wrong) % 2
 
     def _label(self, about: dict[str, Any], label: Any, due: int) -> None:
         given = about | {"type": "label", "label": label}
@@ -103,13 +120,25 @@ class Traffic:
 
 
 class Sender(threading.Thread):
-    """Somebody who sends so many events a second until told to stop; then all that is due follows."""
+    """Somebody who sends so many events a second until told to stop; then all that is due follows.
 
-    def __init__(self, kafka: Broker, topic: str, seed: int, rate: float) -> None:
+    ``bad`` is the share of events that cannot be used, ``sizes`` those of records, each as likely as the others.
+    """
+
+    def __init__(
+        self,
+        kafka: Broker | Cluster,
+        topic: str,
+        seed: int,
+        rate: float,
+        *,
+        bad: float = 0.01,
+        sizes: tuple[int, ...] = (1, 1, 1, 1, 6),
+    ) -> None:
         super().__init__(name="sender", daemon=True)
-        self._kafka, self._topic, self._rate = kafka, topic, rate
+        self._kafka, self._topic, self._rate, self._sizes = kafka, topic, rate, sizes
         self._rng = Random(seed)
-        self._traffic = Traffic(seed)
+        self._traffic = Traffic(seed, bad)
         self._enough = threading.Event()
         self._failure: BaseException | None = None
         self.sent = 0
@@ -140,6 +169,7 @@ class Sender(threading.Thread):
         async with AIOKafkaProducer(
             bootstrap_servers=self._kafka.address(),
             enable_idempotence=True,  # a retry stores nothing twice
+            acks="all",
             request_timeout_ms=round(PRODUCER_SECONDS * 1000),
             linger_ms=5,
         ) as producer:
@@ -159,7 +189,7 @@ class Sender(threading.Thread):
 
     def _size(self) -> int:
         """Most records are one event; some are NDJSON."""
-        return self._rng.choice((1, 1, 1, 1, 6))
+        return self._rng.choice(self._sizes)
 
     async def _record(self, producer: AIOKafkaProducer, events: list[bytes]) -> asyncio.Future[Any]:
         """Some have a key, and some go anywhere: what belongs together need not be in one partition."""

@@ -72,8 +72,9 @@ def jars() -> Path:
 class Broker:
     """A broker and its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: int = 1) -> None:
         self.folder = folder
+        self.node = node
         self.ca = folder / "ca.pem"
         self._libs = jars()
         self._ports = dict(zip(("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL", "CONTROLLER"), _free(5), strict=True))
@@ -83,17 +84,20 @@ class Broker:
     def begin(cls, folder: Path) -> Self:
         """Start one in an empty folder, and return when it takes connections. Raises NoBroker."""
         broker = cls(folder)
-        broker._certify()
-        (folder / "server.properties").write_text(broker._properties())
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
+        broker.format(_cluster_id(), [broker])
+        broker.start()
+        return broker
+
+    def format(self, cluster: str, brokers: list[Broker]) -> None:
+        """Make its folder that of one of these brokers."""
+        self._certify()
+        (self.folder / "server.properties").write_text(self._properties(brokers))
         users = []
         for mechanism in MECHANISMS[1:]:
             users += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
         format_as = ("format", f"--cluster-id={cluster}", "-c", "server.properties", *users)
-        tool = broker._java("kafka.tools.StorageTool", *format_as)
-        subprocess.run(tool, cwd=folder, check=True, capture_output=True, timeout=START_SECONDS)
-        broker.start()
-        return broker
+        tool = self._java("kafka.tools.StorageTool", *format_as)
+        subprocess.run(tool, cwd=self.folder, check=True, capture_output=True, timeout=START_SECONDS)
 
     def address(self, listener: str = "PLAINTEXT") -> str:
         """Host and port of one of its listeners."""
@@ -101,9 +105,18 @@ class Broker:
 
     def start(self) -> None:
         """Start it, or start it again. Raises NoBroker where it does not come up."""
+        self.launch()
+        self.until_open()
+
+    def launch(self) -> None:
+        """Start its process."""
         with (self.folder / "output").open("ab") as output:
             command = self._java("kafka.Kafka", "server.properties")
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output)
+
+    def until_open(self) -> None:
+        """Wait until it takes connections. Raises NoBroker where it does not come to that."""
+        assert self._process is not None
         give_up = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up:
             if self._process.poll() is not None:
@@ -144,23 +157,31 @@ class Broker:
         for arguments in ([*make, *extensions, *store], ["-exportcert", "-rfc", "-file", "ca.pem", *store]):
             subprocess.run(["keytool", *arguments], cwd=self.folder, check=True, capture_output=True, timeout=60.0)
 
-    def _properties(self) -> str:
+    def controller(self) -> str:
+        """How the others know it as one of those that lead the cluster."""
+        return f"{self.node}@localhost:{self._ports['CONTROLLER']}"
+
+    def _properties(self, brokers: list[Broker]) -> str:
+        copies = str(len(brokers))
+        enough = str(len(brokers) // 2 + 1)
         listeners = ",".join(f"{name}://localhost:{port}" for name, port in self._ports.items())
         names = ",".join(f"{name}:{'PLAINTEXT' if name == 'CONTROLLER' else name}" for name in self._ports)
         lines = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@localhost:{self._ports['CONTROLLER']}",
+            "node.id": str(self.node),
+            "controller.quorum.voters": ",".join(one.controller() for one in brokers),
             "listeners": listeners,
             "advertised.listeners": listeners.rsplit(",", 1)[0],
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": names,
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(self.folder / "data"),
-            "offsets.topic.replication.factor": "1",
+            "offsets.topic.replication.factor": copies,
             "offsets.topic.num.partitions": "3",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": enough,
+            "min.insync.replicas": enough,
+            "default.replication.factor": copies,
             "transaction.state.log.num.partitions": "3",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
@@ -182,6 +203,38 @@ class Broker:
                     login = f'{PLAIN_LOGIN} required user_{USER}="{PASSWORD}";'
                 lines[f"listener.name.{listener}.{mechanism.lower()}.sasl.jaas.config"] = login
         return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+class Cluster:
+    """Three brokers, of which any one may be away: all that is stored is on two others."""
+
+    def __init__(self, folder: Path) -> None:
+        self.brokers = [Broker(folder / str(node), node) for node in (1, 2, 3)]
+
+    @classmethod
+    def begin(cls, folder: Path) -> Self:
+        """Start them in an empty folder, and return when all take connections. Raises NoBroker."""
+        cluster, name = cls(folder), _cluster_id()
+        for one in cluster.brokers:
+            one.folder.mkdir()
+            one.format(name, cluster.brokers)
+            one.launch()
+        for one in cluster.brokers:
+            one.until_open()
+        return cluster
+
+    def address(self, listener: str = "PLAINTEXT") -> str:
+        """Host and port of one of the listeners of each."""
+        return ",".join(one.address(listener) for one in self.brokers)
+
+    def kill(self) -> None:
+        """End all at once."""
+        for one in self.brokers:
+            one.kill()
+
+
+def _cluster_id() -> str:
+    return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
 
 
 def _free(count: int) -> list[int]:

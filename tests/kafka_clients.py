@@ -14,18 +14,18 @@ from streams import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from kafka_broker import Broker
+    from kafka_broker import Broker, Cluster
 
 
 @asynccontextmanager
-async def producer(kafka: Broker, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(kafka: Broker | Cluster, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """Somebody else's."""
     async with AIOKafkaProducer(bootstrap_servers=kafka.address(), **options) as one:
         yield one
 
 
 @asynccontextmanager
-async def administrator(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administrator(kafka: Broker | Cluster) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.address())
     await admin.start()
     try:

@@ -115,11 +115,19 @@ class Consumer(faust_aiokafka.Consumer):
         await super().on_partitions_revoked(revoked)
         self._drop()
         if revoked:
-            await asyncio.wait({asyncio.create_task(self._hand_over(), name="hand-over")}, timeout=HAND_OVER_SECONDS)
+            await self._hand_over()
+
+    async def on_stop(self) -> None:
+        """The same, before this worker leaves its group."""
+        await self._hand_over()
+        await super().on_stop()
 
     async def _hand_over(self) -> None:
-        async with self._feed.turn:
-            await self._feed.revoked()
+        async def once_nothing_is_in_work() -> None:
+            async with self._feed.turn:
+                await self._feed.revoked()
+
+        await asyncio.wait({asyncio.create_task(once_nothing_is_in_work())}, timeout=HAND_OVER_SECONDS)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin with these partitions."""

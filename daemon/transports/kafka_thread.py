@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SESSION_SECONDS = 10.0  # after which a worker that is gone is missed
-HEARTBEAT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 1.0  # how soon a worker hears that partitions are divided anew
 POLL_SECONDS = 600.0  # a store that is away for so long costs the partitions; until then they stay
 METADATA_SECONDS = 10.0  # for new partitions, and topics that are deleted and made again
 FETCH_BYTES = 8 << 20  # of one partition at once
@@ -82,7 +82,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return AIOKafkaConsumer(
             bootstrap_servers=list(kafka.cluster.servers),
             group_id=kafka.cluster.options.group,
-            # static membership: a daemon that is started again takes its partitions up at once
+            # static membership: a daemon that has crashed takes its partitions up again as soon as it is back
             group_instance_id=_instance(str(kafka.options.data_folder)),
             partition_assignment_strategy=[self.app.assignor],
             enable_auto_commit=False,
@@ -108,8 +108,15 @@ class ConsumerThread(AIOKafkaConsumerThread):
         telling = asyncio.create_task(self._tell(dict(offsets)))
         # waited for, not cut off: what aiokafka still makes of it would be an error that nobody takes
         await asyncio.wait({telling}, timeout=TELL_SECONDS)
+        self._leave_the_group()
         await super().on_thread_stop()
         telling.cancel()
+
+    def _leave_the_group(self) -> None:
+        """Have aiokafka leave the group as it stops: a static member would stay, and its partitions unread."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator  # noqa: SLF001
+        if coordinator is not None:
+            coordinator._group_instance_id = None  # noqa: SLF001
 
     async def bounds(self, targets: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """From where to where partitions hold records now. Raises KafkaError. Called from the daemon's thread."""

@@ -6,16 +6,28 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from databases import Postgresql
+from postgresql_server import NoServer, server
 
 from daemon.transports.base import BacklogLimits, TransportOptions
 from daemon.transports.kafka import KafkaTransport
 from daemon.transports.kafka_options import KafkaOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kafka_broker import Broker
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Postgresql]:
+    """Stores on a server that a test may stop."""
+    try:
+        with server() as running:
+            yield Postgresql(running)
+    except NoServer as absent:
+        pytest.skip(str(absent))
 
 
 @pytest.fixture

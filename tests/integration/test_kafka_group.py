@@ -142,6 +142,21 @@ async def test_a_worker_that_joins_takes_its_share_and_gives_it_back_as_it_leave
     await group.check()
 
 
+async def test_a_worker_that_has_ended_is_in_the_group_no_more(group: Group, kafka: Broker, topic: str) -> None:
+    """So the others read its partitions at once, and not only when it is missed."""
+    group.start("a")
+    group.start("b")
+    await group.until_read_by(a=2, b=2)
+    group.workers["b"].terminate()
+    assert await asyncio.to_thread(group.workers["b"].wait) == 0
+    async with administrator(kafka) as admin:
+        [described] = await admin.describe_consumer_groups([topic])
+    [about] = described.to_object()["groups"]
+    assert len(about["members"]) == 1
+    await group.until_read_by(a=4)
+    await group.check()
+
+
 async def test_a_worker_that_is_killed_is_replaced_and_takes_its_share_again(group: Group) -> None:
     group.start("a")
     group.start("b")

@@ -123,6 +123,19 @@ def test_the_form_can_be_chosen() -> None:
     assert lines(stream)[0]["event"] == "hello"
 
 
+def test_what_a_library_warns_of_again_and_again_is_said_once_a_minute() -> None:
+    now = 0.0
+    again = logs.NotAgain(lambda: now)
+    away = logging.LogRecord("aiokafka", logging.ERROR, "", 1, "no connection to node %d", (1,), None)
+    other = logging.LogRecord("aiokafka", logging.ERROR, "", 1, "no connection to node %d", (2,), None)
+    routine = logging.LogRecord("aiokafka", logging.INFO, "", 1, "joined", (), None)
+    assert [again.filter(one) for one in (away, other, away, routine, routine)] == [True, True, False, True, True]
+    now = 59.9
+    assert not again.filter(away)
+    now = 60.0
+    assert again.filter(away)
+
+
 def test_what_came_from_outside_cannot_forge_a_line_or_speak_to_the_terminal() -> None:
     stream = Terminal()
     logs.configure(stream=stream, environ={"NO_COLOR": "1"})
