@@ -99,6 +99,7 @@ class Consumer(faust_aiokafka.Consumer):
         self._waiting: deque[Batch] = deque()
         self._ends: dict[TopicPartition, int] = {}
         self._told: dict[TopicPartition, int] = {}
+        self._telling = asyncio.Lock()
         self._seeking: asyncio.Future[None] | None = None
         self._unassigned = False  # partitions were taken away, and what is ours now is not known yet
         self._not_before = 0.0  # loop time of the next fetch, while batches are small
@@ -112,6 +113,9 @@ class Consumer(faust_aiokafka.Consumer):
         A store that is away holds nobody up for long: what is stored afterwards, it refuses by its offsets.
         """
         self._unassigned = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TELL_SECONDS), self._telling:
+                pass  # nothing is told from here on until there is an assignment, see _tell
         await super().on_partitions_revoked(revoked)
         self._drop()
         if revoked:
@@ -229,10 +233,16 @@ class Consumer(faust_aiokafka.Consumer):
                 await self._tell()
 
     async def _tell(self) -> None:
-        offsets = dict(self._kafka.processed_offsets)
-        if offsets != self._told:
-            await self._reads.tell(offsets)
-            self._told = offsets
+        """Say how far the store is, but not while the group is divided anew.
+
+        A broker answers one request of a connection after the other: it would take what it is told after the request
+        to join, in the name of a generation that is over, and this worker would have to join again.
+        """
+        async with self._telling:
+            offsets = dict(self._kafka.processed_offsets)
+            if offsets != self._told and not self._unassigned:
+                await self._reads.tell(offsets)
+                self._told = offsets
 
 
 def _batches(found: Fetched, most_bytes: int) -> Iterator[Batch]:
