@@ -161,6 +161,10 @@ class Owners:
             self._drop(surplus)
         free = [model for model in models if holders.get(MODEL + model, self._worker) == self._worker]
         wanted = sorted(set(free) - self._owned.keys() - set(surplus))[: max(0, fair - len(self._owned))]
+        if wanted:
+            # what is on its way to the store may be of a model that was lost, and that others have owned since: once
+            # its lease is held again, nothing would tell that it is out of date
+            await self._end_checkpoint()
         async with self._store.begin([]) as connection:
             await leases.give_back(connection, [MODEL + model for model in surplus], self._worker)
             kept = await leases.renew(connection, [MODEL + model for model in self._owned], self._worker, now)

@@ -12,12 +12,13 @@ from databases import Database, Sqlite
 from fleets import Fleet, partitioned
 from hypothesis import given
 from hypothesis import strategies as st
-from pipelines import START, World, batches, small
+from pipelines import START, World, batches, keep, small
 from seeded_events import anything, line, prediction, traffic
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Rows
 from daemon.fleet import leases
 from daemon.fleet.ingest import BRAKE_SECONDS
@@ -124,6 +125,51 @@ async def test_after_a_long_pause_nobody_is_passed_over_because_another_reads_fi
     outcome = await world.outcome()
     await world.close()
     assert comparable(outcome) == comparable(expected)
+
+
+async def test_a_checkpoint_that_waited_while_its_model_was_another_s_is_never_stored(
+    tmp_path: Path, database: Database
+) -> None:
+    log = LOGS["traffic"]
+    expected = await alone(tmp_path / "alone", database, log)
+    world = World.made(tmp_path / "fleet", database, options=small(), now=START + 1e6)
+    fleet = Fleet(world, partitioned(log, 1, [0] * len(log), START))
+    away = [ConnectionRefusedError("the store is away")]
+
+    async def respond(connection: AsyncConnection, snapshot: MonitorSnapshot, now: float) -> None:
+        if away:
+            raise away.pop()
+        await keep(connection, snapshot, now)
+
+    waits, is_back = await fleet.join("waits", respond), asyncio.Event()
+    world.during_wait = is_back.wait
+    await fleet.assign({"waits": [0]})
+    await fleet.read("waits", 0, 100)
+    await waits.ingest.flush()
+    world.now += 5.0
+    await waits.owners.step()
+    world.now += 1.0
+    await waits.owners.step()  # begins a checkpoint
+    while away:
+        await asyncio.sleep(0.001)
+    world.now += leases.LEASE_SECONDS + 1.0
+    await fleet.join("takes over")
+    await fleet.judge("takes over")
+    await fleet.flush("takes over")
+    world.now += 3.0
+    await fleet.beat(waits)
+    await fleet.judge("waits")  # has lost the model
+    await fleet.go("takes over")
+    world.now += 3.0
+    again = asyncio.create_task(fleet.judge("waits"))
+    await asyncio.sleep(0.1)
+    is_back.set()
+    await again
+    await fleet.finish()
+    outcome = await world.outcome()
+    await world.close()
+    for part, one in expected.items():
+        assert outcome[part] == one, part
 
 
 async def test_a_checkpoint_that_is_cancelled_anywhere_loses_nothing(tmp_path: Path, sqlite_databases: Sqlite) -> None:
