@@ -134,14 +134,15 @@ async def test_a_checkpoint_that_waited_while_its_model_was_another_s_is_never_s
     expected = await alone(tmp_path / "alone", database, log)
     world = World.made(tmp_path / "fleet", database, options=small(), now=START + 1e6)
     fleet = Fleet(world, partitioned(log, 1, [0] * len(log), START))
-    away = [ConnectionRefusedError("the store is away")]
+    has_failed, is_back = asyncio.Event(), asyncio.Event()
 
     async def respond(connection: AsyncConnection, snapshot: MonitorSnapshot, now: float) -> None:
-        if away:
-            raise away.pop()
+        if not has_failed.is_set():
+            has_failed.set()
+            raise ConnectionRefusedError("the store is away")
         await keep(connection, snapshot, now)
 
-    waits, is_back = await fleet.join("waits", respond), asyncio.Event()
+    waits = await fleet.join("waits", respond)
     world.during_wait = is_back.wait
     await fleet.assign({"waits": [0]})
     await fleet.read("waits", 0, 100)
@@ -150,8 +151,7 @@ async def test_a_checkpoint_that_waited_while_its_model_was_another_s_is_never_s
     await waits.owners.step()
     world.now += 1.0
     await waits.owners.step()  # begins a checkpoint
-    while away:
-        await asyncio.sleep(0.001)
+    await has_failed.wait()
     world.now += leases.LEASE_SECONDS + 1.0
     await fleet.join("takes over")
     await fleet.judge("takes over")
