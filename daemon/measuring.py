@@ -20,10 +20,6 @@ def measure(told: Metrics, snapshot: Snapshot, now: float) -> None:
         for verdict in one.findings.verdicts:
             if not verdict.recovered:
                 told.add(metrics.ALARMS, 1, model, verdict.kind)
-        told.set(metrics.WAITING, one.waiting, model)
-        performance = one.row["performance"]
-        if performance is not None:
-            told.set(metrics.PERFORMANCE, performance["value"], model, performance["metric"])
 
 
 def tell_dead_letters(told: Metrics, snapshot: Snapshot) -> None:

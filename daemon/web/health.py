@@ -43,8 +43,12 @@ async def get_metrics(request: web.Request) -> web.Response:
     context.metrics.set(metrics.MODELS_UNOWNED, len(workers.unowned))
     context.metrics.set(metrics.PARCELS_WAITING, workers.parcels)
     context.metrics.set(metrics.PARCEL_EVENTS_WAITING, workers.waiting)
-    for one in found:
+    for one in found:  # as the store has it: whichever worker a model is with, all say the same
         context.metrics.set(metrics.OPEN_ALARMS, one["alarms"]["open"], one["model"])
+        context.metrics.set(metrics.WAITING, one["waiting"], one["model"])
+        if one["performance"] is not None:
+            performance = one["performance"]
+            context.metrics.set(metrics.PERFORMANCE, performance["value"], one["model"], performance["metric"])
     context.metrics.set(metrics.RETRAINS_RUNNING, sum(one["retrains"]["running"] for one in found))
     body, content_type = context.metrics.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})

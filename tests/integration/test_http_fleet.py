@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from http_daemon import running
+from http_daemon import Daemon, running
 from seeded_fleet import ALL_ROUND, seed_fleet
 from seeded_store import NOW
 from sqlalchemy import insert
@@ -59,12 +59,25 @@ async def test_the_lag_is_the_fleets_whichever_node_is_asked(tmp_path: Path, dat
         assert status["models"][0]["lag"] == 1_632
 
 
-async def test_prometheus_is_told_of_the_whole_fleet(tmp_path: Path, database: Database) -> None:
-    async def gauges() -> dict[str, float]:
-        async with daemon.client.get("/metrics") as answer:
-            lines = [line.split() for line in (await answer.text()).splitlines() if not line.startswith("#")]
-        return {name: float(value) for name, value in lines}
+async def gauges(daemon: Daemon) -> dict[str, float]:
+    async with daemon.client.get("/metrics") as answer:
+        lines = [line.split() for line in (await answer.text()).splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
 
+
+async def test_every_worker_tells_the_same_of_a_model_whoever_owns_it(tmp_path: Path, database: Database) -> None:
+    async with running(tmp_path, url=database.store(tmp_path)) as daemon:
+        performance = {"metric": "accuracy", "value": 0.81, "low": 0.79, "high": 0.83, "reference": 0.84}
+        async with daemon.store.begin() as connection:
+            row = {"model": "loans", "state": "steady", "created": NOW, "performance": performance}
+            await connection.execute(insert(tables.models).values(row))
+            await connection.execute(insert(tables.counters).values(model="loans", name="waiting", value=12))
+        found = await gauges(daemon)
+        assert found['driftd_waiting_labels{model="loans"}'] == 12
+        assert found['driftd_performance{metric="accuracy",model="loans"}'] == 0.81
+
+
+async def test_prometheus_is_told_of_the_whole_fleet(tmp_path: Path, database: Database) -> None:
     names = (
         "workers_alive",
         "partitions_unread",
@@ -74,9 +87,9 @@ async def test_prometheus_is_told_of_the_whole_fleet(tmp_path: Path, database: D
         "lag_events",
     )
     async with running(tmp_path, url=database.store(tmp_path), lag=lambda: 7) as daemon:
-        assert [(await gauges())[f"driftd_{name}"] for name in names] == [0, 0, 0, 0, 0, 7]
+        assert [(await gauges(daemon))[f"driftd_{name}"] for name in names] == [0, 0, 0, 0, 0, 7]
         await seed_fleet(daemon.store)
-        assert [(await gauges())[f"driftd_{name}"] for name in names] == [2, 1, 1, 2, 310, 1_632]
+        assert [(await gauges(daemon))[f"driftd_{name}"] for name in names] == [2, 1, 1, 2, 310, 1_632]
 
 
 async def test_only_the_topics_that_are_read_count(tmp_path: Path, database: Database) -> None:
