@@ -32,7 +32,7 @@ run: $(INSTALLED) ## the daemon, on http://127.0.0.1:6066
 	@$(BIN)/driftd run $(ARGS)
 
 test: $(INSTALLED_DEV) ## all tests; what this machine cannot offer is skipped by name
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint: $(INSTALLED_DEV) ## style and types
 	@$(BIN)/ruff check .
