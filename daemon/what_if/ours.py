@@ -189,7 +189,7 @@ class Ours:
         count = min(max(int(self._rules.judged_share * len(rows)), self._rules.judged_rows), len(rows) // 2)
         late = rows[-count:]
         said = self._predictions(late, self._learner.judged(rows, count))
-        found = references.learn([Table(0, said, self._history.labels[late].tolist())], task, bins)[1]
+        found = references.learn([Table(len(rows) - count, said, self._history.labels[late].tolist())], task, bins)[1]
         nothing = Said([None] * len(rows), np.full(len(rows), np.nan))
         return found | references.learn([Table(0, self._predictions(rows, nothing))], None, bins)[1]
 
