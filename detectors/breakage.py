@@ -29,7 +29,8 @@ class Breakage(StrEnum):
 FEWEST_ROWS: Final = 10
 """Rows below which nothing is said of a signal."""
 LEAST_SHARE: Final = 0.03
-"""A smaller rise of a special bin's share is no breakage."""
+LEAST_COUNT: Final = 3
+"""A smaller rise of a special bin's share, or fewer rows in it, is no breakage."""
 STANDARD_ERRORS: Final = 5.0
 """And it has to be beyond chance by so many, because all signals are looked at."""
 STOPPED_SHARE: Final = 0.97
@@ -48,7 +49,9 @@ SHAPE_CRITICAL: Final = 1.63
 FEWEST_VALUES: Final = 5
 """A number of fewer different values has no shape."""
 LARGE_FACTOR: Final = 6.0
-"""What lies on both sides of zero may spread by less than this without a change of units."""
+APART: Final = 0.95
+"""Prices that rise by half are scaled, too. A factor below this, or a shift, is a unit only where the two laws are so
+far apart that they hardly have a value in common."""
 SHIFT_REACH: Final = 0.5
 """Numbers out of range belong to a shift of the whole law where its middle half lies within the reference's range,
 widened by this share of it, and most of those outside within twice that."""
@@ -96,13 +99,13 @@ class _Unit:
         return (values - self.offset) / self.factor
 
 
-_FACTORS: Final = (10, 100, 1_000, 1e4, 1e6, 1e9, 60, 3_600, 24, 86_400, 7, 12, 365.25, 1_024, 2.54, 3.28084, 1.609344)
-_MORE: Final = (2.204623, 3.785412, 4.184)
+_LARGE: Final = (10, 100, 1_000, 1e4, 1e6, 1e9, 60, 3_600, 24, 86_400, 7, 12, 365.25, 1_024)
+_SMALL: Final = (2.54, 3.28084, 1.609344, 2.204623, 3.785412, 4.184)
 
 
 def _units() -> tuple[_Unit, ...]:
     found = []
-    for factor in (*_FACTORS, *_MORE):
+    for factor in (*_LARGE, *_SMALL):
         found.append(_Unit(factor, 0.0, f"divided by {factor:g}"))
         found.append(_Unit(1 / factor, 0.0, f"multiplied by {factor:g}"))
     return (
@@ -139,7 +142,8 @@ def _of_signal(reference: Reference, s: int, values: NDArray[np.float64], codes:
     before = reference.counts[s] / max(int(reference.counts[s].sum()), 1)
     worst = [one for b in (MISSING, INVALID_BIN, NEW) if (one := _rise(reference, s, counts, b)) is not None]
     numbers = bins.kind == "number" and bins.width - FIRST_BIN >= FEWEST_VALUES
-    if numbers and (unit := _unit_of(reference, s, values, codes)) is not None:
+    # a probability has no unit
+    if numbers and name != "score" and (unit := _unit_of(reference, s, values, codes)) is not None:
         return unit
     if numbers and (frozen := _frozen(reference, s, values)) is not None:
         return frozen
@@ -166,7 +170,8 @@ def _rise(reference: Reference, s: int, counts: NDArray[np.int64], b: int) -> tu
     temper = float(reference.bin_temper[s, b] if reference.counts[s, b] else 1.0)
     chance = np.sqrt(pooled * (1 - pooled) * (1 / max(rows * temper, 1.0) + 1 / max(reference_rows * temper, 1.0)))
     rise = float(share - before)
-    return (rise, b) if rise >= LEAST_SHARE and rise >= STANDARD_ERRORS * chance else None
+    enough = rise >= LEAST_SHARE and counts[b] >= LEAST_COUNT
+    return (rise, b) if enough and rise >= STANDARD_ERRORS * chance else None
 
 
 def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: NDArray[np.int64]) -> Broken | None:
@@ -185,7 +190,7 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
             continue
         temper = float(reference.temper[s])
         critical = SHAPE_CRITICAL * np.sqrt(1 / max(len(part) * temper, 4.0) + 1 / max(len(before) * temper, 4.0))
-        best, unit = min(((_distance(np.sort(one.undone(part)), before), i), one) for i, one in _possible(before))
+        best, unit = min(((_distance(np.sort(one.undone(part)), before), i), one) for i, one in _possible(apart))
         if best[0] <= critical + SHAPE_SLACK and best[0] <= apart - SHAPE_GAIN:
             figures = {
                 "factor": unit.factor,
@@ -200,13 +205,12 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
     return None
 
 
-def _possible(before: NDArray[np.float64]) -> list[tuple[int, _Unit]]:
-    """Units that may be thought of: what lies about zero may well spread or turn without a change of units."""
-    one_sided = before[0] >= 0 or before[-1] <= 0
+def _possible(apart: float) -> list[tuple[int, _Unit]]:
+    """Units that may be thought of where laws are ``apart``."""
     return [
         (i, one)
         for i, one in enumerate(UNITS)
-        if one_sided or one.offset or max(abs(one.factor), 1 / abs(one.factor)) >= LARGE_FACTOR
+        if apart >= APART or max(abs(one.factor), 1 / abs(one.factor)) >= LARGE_FACTOR
     ]
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.bins import FIRST_BIN, NEW, CategoryBins
-from detectors.effect import groups_of
 from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 from detectors.shifts import (
@@ -16,6 +15,7 @@ from detectors.shifts import (
     SYSTEMATIC,
     Known,
     Moves,
+    Parts,
     counted,
     grouped,
     moves_between,
@@ -23,14 +23,15 @@ from detectors.shifts import (
 
 MOST_REGIMES: Final = 4
 """Earlier regimes that are remembered of a model, the latest ones."""
-SAMPLE_ROWS: Final = 400
-SAMPLE_VALUES: Final = 10_000
+SAMPLE_ROWS: Final = 800
+SAMPLE_VALUES: Final = 16_000
 """Rows of each, and values at most, that tell what followed from the features then."""
 FITS: Final = 1.5
-FITS_SLACK: Final = 6.0
+FITS_SLACK: Final = 8.0
 """A regime is back when its law leaves no more nats unexplained than this many times what chance leaves, and these."""
 BETTER: Final = 6.0
 """And these many less than the reference's."""
+FEATURE_PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Return:
 
 def find_return(known: Known, moved: Moves | None, regimes: tuple[Regime, ...]) -> Return | None:
     """The regime that the rows since the change fit, where they do not fit the reference."""
-    if known.features is None or moved is None:
+    if known.features is None or moved is None or not regimes:
         return None
     reference, since = known.features
     found = []
@@ -97,38 +98,37 @@ def find_return(known: Known, moved: Moves | None, regimes: tuple[Regime, ...]) 
 
 
 def _moves_from(regime: Regime, reference: Reference, since: RecentRows) -> Moves:
-    codes = _codes(regime.features, reference, since.points)
+    codes = regime.features.codes(_translated(regime.features, reference, since.points))
     now = grouped(regime.features, counted(codes, regime.features.width))
     return moves_between(
         regime.features.signals, now, grouped(regime.features, regime.features.counts), regime.features.temper
     )
 
 
-def _codes(of: Reference, reference: Reference, points: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The bins of ``of`` for rows that are written in terms of ``reference``."""
-    codes = np.full((len(points), len(of.signals)), NEW, dtype=np.int64)
+def _translated(of: Reference, reference: Reference, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows that are written in terms of ``reference`` in terms of ``of``: a category's bin is another one there."""
+    found = np.full((len(points), len(of.signals)), np.inf, dtype=np.float32)
     for s, (name, bins) in enumerate(zip(of.signals, of.bins, strict=True)):
-        if name not in reference.signals:
-            continue
         here = reference.signals.index(name)
-        column = points[:, here].astype(np.float64)
         theirs = reference.bins[here]
         if isinstance(bins, CategoryBins) and isinstance(theirs, CategoryBins):
-            texts = np.array([None, None, None, *theirs.frequent, *([None] * 2)], dtype=object)
-            known = bins.encode(np.append(texts[FIRST_BIN:-2], [""]))[:-1] if len(theirs.frequent) else np.empty(0)
-            other = FIRST_BIN + len(bins.frequent) if bins.width > FIRST_BIN + len(bins.frequent) else NEW
-            table = np.concatenate((np.arange(FIRST_BIN), known, [other, other])).astype(np.int64)
-            codes[:, s] = table[column.astype(np.int64)]
-        elif not isinstance(bins, CategoryBins) and not isinstance(theirs, CategoryBins):
-            codes[:, s] = bins.encode(column)
-    return codes
+            known = [int(bins.encode(np.array([value], dtype=object))[0]) for value in theirs.frequent]
+            # which of the rarer ones it was is not known
+            other = bins.width - 1 if bins.rare or bins.open else NEW
+            table = np.array([*range(FIRST_BIN), *known, other], dtype=np.float32)
+            found[:, s] = table[points[:, here].astype(np.int64)]
+        elif isinstance(bins, CategoryBins):
+            found[:, s] = NEW
+        elif not isinstance(theirs, CategoryBins):
+            found[:, s] = points[:, here]
+    return found
 
 
 def _misfit_of_labels(known: Known, regime: Regime) -> float | None:
-    """Nats by which labels do not follow from features as they did in ``regime``, by the feature that shows it most.
+    """Nats by which labels do not follow from the features as they did in ``regime``; None without labels enough.
 
-    What is looked at is how often the label is the regime's most frequent one, or above its median. None where there
-    are not labels enough.
+    Half of the regime's rows say how each feature speaks for its most frequent label (or one above the median), all
+    features taken as independent; the other half, how often that label came where they speak for it a little or much.
     """
     if known.features is None or known.outcome is None or regime.outcome is None:
         return None
@@ -138,16 +138,23 @@ def _misfit_of_labels(known: Known, regime: Regime) -> float | None:
     rows, then, labels = np.intersect1d(regime.features.sample_rows, regime.outcome.sample_rows, return_indices=True)
     if len(mine) < FEWEST_LABELS or len(rows) < FEWEST_JOINED:
         return None
-    flags = _flags(regime.outcome, regime.outcome.sample[labels], regime.outcome)
-    flags_now = _flags(outcome, outcomes.points[theirs], regime.outcome)
-    codes = _codes(regime.features, reference, since.points[mine])
-    codes_then = regime.features.codes(regime.features.sample[then])
-    worst = 0.0
+    flags_then = _flags(regime.outcome, regime.outcome.sample[labels], regime.outcome)
+    flags = _flags(outcome, outcomes.points[theirs], regime.outcome)
+    points = _translated(regime.features, reference, since.points[mine])
+    speak, speak_then = np.zeros(len(points)), np.zeros(len(then))
+    learn = np.arange(len(then)) % 2 == 0
+    usual = float(flags_then.mean())
     for s in range(len(regime.features.signals)):
-        groups = groups_of(regime.features, s)
-        misfit = _table_misfit(groups[codes[:, s]], flags_now, groups[codes_then[:, s]], flags)
-        worst = max(worst, misfit)
-    return worst
+        part = Parts(regime.features, s, FEATURE_PARTS)
+        now, before = part(points), part(regime.features.sample[then])
+        parts = int(max(now.max(initial=0), before.max(initial=0))) + 1
+        hits = np.bincount(before[learn], flags_then[learn], parts) + FEATURE_PARTS * usual
+        misses = np.bincount(before[learn], ~flags_then[learn], parts) + FEATURE_PARTS * (1 - usual)
+        odds = np.log(np.maximum(hits, 1e-3) / np.maximum(misses, 1e-3))
+        speak += odds[now]
+        speak_then += odds[before]
+    edges = np.unique(np.quantile(speak_then[~learn], np.linspace(0, 1, FEATURE_PARTS + 1)[1:-1]))
+    return _misfit(np.searchsorted(edges, speak), flags, np.searchsorted(edges, speak_then[~learn]), flags_then[~learn])
 
 
 def _flags(of: Reference, points: NDArray[np.float32], regime: Reference) -> NDArray[np.bool_]:
@@ -160,14 +167,14 @@ def _flags(of: Reference, points: NDArray[np.float32], regime: Reference) -> NDA
     return np.asarray(points[:, s] > float(np.nanmedian(regime.sample[:, there])))
 
 
-def _table_misfit(
+def _misfit(
     now: NDArray[np.int64], flags: NDArray[np.bool_], then: NDArray[np.int64], flags_then: NDArray[np.bool_]
 ) -> float:
     parts = int(max(now.max(initial=0), then.max(initial=0))) + 1
     rows, rows_then = np.bincount(now, minlength=parts), np.bincount(then, minlength=parts)
-    hits, hits_then = np.bincount(now, flags, parts), np.bincount(then, flags_then, parts)
-    seen = (rows >= 5) & (rows_then >= 5)  # noqa: PLR2004 (as the custom is for a table of counts)
-    rows, rows_then, hits, hits_then = rows[seen], rows_then[seen], hits[seen], hits_then[seen]
+    seen = (rows >= 3) & (rows_then >= 3)  # noqa: PLR2004 (with fewer the normal law is too far off)
+    rows, rows_then = rows[seen], rows_then[seen]
+    hits, hits_then = np.bincount(now, flags, parts)[seen], np.bincount(then, flags_then, parts)[seen]
     pooled = (hits + hits_then + 0.5) / (rows + rows_then + 1)
     noise = pooled * (1 - pooled) * (1 / rows + 1 / rows_then) + SYSTEMATIC**2
     squares = (hits / rows - hits_then / rows_then) ** 2 / noise

@@ -18,7 +18,7 @@ from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 
 SMOOTHING: Final = 0.5
-FEWEST_LABELS: Final = 30
+FEWEST_LABELS: Final = 12
 """Labelled rows below which nothing is said of errors."""
 FEWEST_JOINED: Final = 100
 """Rows of the reference, with their labels, below which nothing is said of features given labels."""
@@ -30,7 +30,7 @@ SYSTEMATIC: Final = 0.025
 """How far a share of errors, given score or label, may be off without anything having changed: no model is so well
 calibrated that it holds in every part of the features."""
 PRIOR_ODDS: Final = 2.0
-"""Nats by which a change that no shift explains has to be better than one that a shift does."""
+"""Nats by which a rarer explanation has to be better than that only the features have moved."""
 MOST_WEIGHED: Final = 3
 """Features whose shift is allowed for in the errors expected of a model without scores."""
 WEIGHT_LIMIT: Final = 10.0
@@ -115,23 +115,36 @@ def moves_between(
 
 def weigh(known: Known, moved: Moves | None) -> Weighed:
     """Weigh the three explanations; ``moved`` is how the features moved, where they are known."""
-    cost = 0.0 if moved is None else moved.cost
+    answers = _answers(known)
+    cost = (0.0 if moved is None else moved.cost) + (0.0 if answers is None else answers.cost)
     names = () if moved is None else tuple(np.array(moved.signals, dtype=object)[moved.moved].tolist())
     errors = _errors(known, moved)
-    labels = 0 if errors is None else errors.labels
-    figures: dict[str, float] = {}
-    covariate = concept = label = -np.inf
-    if moved is not None and names:
-        covariate = -cost
-    if errors is not None:
-        covariate = -cost - errors.given_features
-        concept = -cost - errors.anyhow
-        figures |= errors.figures
-    shift = None if moved is None else _label_shift(known, moved)
-    if shift is not None and names:
-        # each row's label is known: errors given the label have to be as they were
-        label = -shift - (0.0 if errors is None else errors.given_labels)
-    return Weighed(covariate, label, concept, labels, names, figures)
+    shift = PRIOR_ODDS + _label_shift(known)
+    if errors is None:
+        seen = names or (answers is not None and answers.moved.any())
+        return Weighed(*((-cost, -shift) if seen else (-np.inf, -np.inf)), -np.inf, 0, names)
+    return Weighed(
+        -cost - errors.given_features,
+        -shift - errors.given_labels,
+        -cost - errors.anyhow,
+        errors.labels,
+        names,
+        errors.figures,
+    )
+
+
+def _answers(known: Known) -> Moves | None:
+    """How the scores moved, or the predictions where there are none: both say the same."""
+    if known.prediction is None or len(known.prediction[1]) < FEWEST_LABELS:
+        return None
+    found = moves(*known.prediction)
+    s = _answer(known.prediction[0])
+    one = slice(s, s + 1)
+    return Moves(found.signals[one], found.misfit[one], found.free[one], found.degrees[one], found.rows)
+
+
+def _answer(prediction: Reference) -> int:
+    return prediction.signals.index("score" if "score" in prediction.signals else "prediction")
 
 
 def importance(known: Known) -> NDArray[np.float64] | None:
@@ -145,8 +158,7 @@ def importance(known: Known) -> NDArray[np.float64] | None:
     _, mine, theirs = np.intersect1d(features.sample_rows, prediction.sample_rows, return_indices=True)
     if len(mine) < FEWEST_JOINED:
         return None
-    name = "score" if "score" in prediction.signals else "prediction"
-    to = Parts(prediction, prediction.signals.index(name), SCORE_GROUPS)(prediction.sample[theirs])
+    to = Parts(prediction, _answer(prediction), SCORE_GROUPS)(prediction.sample[theirs])
     codes = features.codes(features.sample[mine])
     found = np.zeros(len(features.signals))
     classes = int(to.max(initial=0)) + 1
@@ -189,8 +201,7 @@ def _errors(known: Known, moved: Moves | None) -> _Errors | None:
     cut = 0.5 if outcome.bins[e].width == FIRST_BIN + 2 else float(np.nanmedian(outcome.sample[:, e]))
     wrong, was_wrong = (rows[:, e] > cut for rows in (outcomes.points[mine], outcome.sample[ref_mine]))
     scored = "score" in prediction.signals
-    name = "score" if scored else "prediction"
-    part = Parts(prediction, prediction.signals.index(name), SCORE_GROUPS)
+    part = Parts(prediction, _answer(prediction), SCORE_GROUPS)
     now, before = part(predictions.points[theirs]), part(prediction.sample[ref_theirs])
     temper = float(outcome.temper[e])
     weights = np.ones(len(ref_mine))
@@ -213,8 +224,32 @@ def _errors(known: Known, moved: Moves | None) -> _Errors | None:
         "expected_error": round(ours.expected, 4),
         "reference_error": round(float(was_wrong.mean()), 4),
     }
-    given_labels = max(float((theirs_.each**2).sum()) / 2 - len(theirs_.each) / 2, 0.0)
+    answers = _divergence_given(
+        by_label(outcomes.points[mine]), now, by_label(outcome.sample[ref_mine]), before, temper
+    )
+    given_labels = max(float((theirs_.each**2).sum()) / 2 - len(theirs_.each) / 2, answers, 0.0)
     return _Errors(given_features, given_labels, max(anyhow, PRIOR_ODDS), labels, figures)
+
+
+def _divergence_given(
+    labels: NDArray[np.int64],
+    parts: NDArray[np.int64],
+    labels_before: NDArray[np.int64],
+    parts_before: NDArray[np.int64],
+    temper: float,
+) -> float:
+    """Nats by which the parts that rows with each label are in are not those that they were in before."""
+    found = 0.0
+    width = int(max(parts.max(initial=0), parts_before.max(initial=0))) + 1
+    for label in np.unique(labels).tolist():
+        now = np.bincount(parts[labels == label], minlength=width)[None].astype(np.float64)
+        before = np.bincount(parts_before[labels_before == label], minlength=width)[None].astype(np.float64)
+        if now.sum() < FEWEST_LABELS or before.sum() < FEWEST_LABELS:
+            continue
+        used = (now + before) > 0
+        noise = (1 / now.sum() + 1 / before.sum()) / temper
+        found += float(_divergence(now, _law(before, used), used)[0]) / noise - float(used.sum() - 1) / 2
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,51 +313,73 @@ def _weights(known: Known, moved: Moves, rows: NDArray[np.int64]) -> NDArray[np.
 # --- labels
 
 
-def _label_shift(known: Known, moved: Moves) -> float | None:
-    """Nats that a shift of the labels alone leaves unexplained of features and labels; None where that is unknown.
+def _label_shift(known: Known) -> float:
+    """Nats that a shift of the labels alone leaves unexplained of features, scores and labels; inf where unknown.
 
-    Given the label the features are taken to follow the reference's law: a feature's law is the reference's, each group
+    Given the label all else is taken to follow the reference's law: the law of a signal is the reference's, each group
     weighed by how many of its rows have which label.
     """
-    if known.features is None or known.outcome is None:
-        return None
-    reference, since = known.features
+    if known.outcome is None:
+        return np.inf
     outcome, outcomes = known.outcome
-    found, mine, theirs = np.intersect1d(reference.sample_rows, outcome.sample_rows, return_indices=True)
-    if len(found) < FEWEST_JOINED:
-        return None
     part = Parts(outcome, outcome.signals.index("label"), LABEL_GROUPS)
     classes = part(outcome.sample)
     count = int(classes.max(initial=0)) + 1
     if not 1 < count <= MOST_CLASSES:
-        return None
+        return np.inf
     before = np.bincount(classes, minlength=count) + SMOOTHING
     before /= before.sum()
     labels = np.bincount(part(outcomes.points), minlength=count)[:count].astype(np.float64)
     if labels.sum() < FEWEST_LABELS and count > 2:  # noqa: PLR2004 (of two classes the share is found without labels)
-        return None
+        return np.inf
     after = (labels + count * before) / (labels.sum() + count)
-    candidates = _candidates(before, after)
+    candidates = np.array(_candidates(before, after))
     temper = float(outcome.temper[outcome.signals.index("label")])
     costs = np.array([labels.sum() * temper * _kl(after, one) for one in candidates])
-    now = grouped(reference, counted(reference.codes(since.points), reference.width))
-    law = grouped(reference, reference.counts)
+    rows = 0
+    for stream, only in ((known.features, None), (known.prediction, _answer)):
+        if stream is None or len(stream[1]) < FEWEST_LABELS:
+            continue
+        which = slice(None) if only is None else slice(only(stream[0]), only(stream[0]) + 1)
+        left = _mixed(*stream, which, outcome, classes, candidates, before)
+        if left is None:
+            return np.inf
+        costs += left
+        rows = max(rows, len(stream[1]))
+    return float(costs.min()) + 0.5 * (count - 1) * float(np.log(max(rows, 3)))
+
+
+def _mixed(
+    reference: Reference,
+    since: RecentRows,
+    which: slice,
+    outcome: Reference,
+    classes: NDArray[np.int64],
+    candidates: NDArray[Any],
+    before: NDArray[Any],
+) -> NDArray[np.float64] | None:
+    """Nats that each of the candidates leaves unexplained of the signals ``which``; None where rows have no label."""
+    found, mine, theirs = np.intersect1d(reference.sample_rows, outcome.sample_rows, return_indices=True)
+    if len(found) < FEWEST_JOINED:
+        return None
+    now = grouped(reference, counted(reference.codes(since.points), reference.width))[which]
+    law = grouped(reference, reference.counts)[which]
     used = (now + law) > 0
     law = _law(law, used)
     codes = reference.codes(reference.sample[mine])
-    given = np.zeros((*law.shape, count))
-    place = np.array([groups_of(reference, s) for s in range(len(reference.signals))])
-    for s in range(len(reference.signals)):
-        np.add.at(given[s], (place[s][codes[:, s]], classes[theirs]), 1.0)
+    given = np.zeros((*law.shape, len(before)))
+    for place, s in enumerate(range(len(reference.signals))[which]):
+        np.add.at(given[place], (groups_of(reference, s)[codes[:, s]], classes[theirs]), 1.0)
     # what share of each group has which label, tempered where it has few rows
     given = (given + 2 * before) / (given.sum(axis=2, keepdims=True) + 2)
-    rows = np.maximum(now.sum(axis=1), 1.0) * reference.temper
-    reference_rows = max(len(found), 1) * reference.temper
-    for k, one in enumerate(candidates):
+    temper = reference.temper[which]
+    noise = 1 / (np.maximum(now.sum(axis=1), 1.0) * temper) + 1 / (len(found) * temper)
+    costs = []
+    for one in candidates:
         mixed = law * (given @ (one / before))
         mixed /= np.maximum(mixed.sum(axis=1, keepdims=True), 1e-12)
-        costs[k] += float((_divergence(now, mixed, used) / (1 / rows + 1 / reference_rows)).sum())
-    return float(costs.min()) + 0.5 * (count - 1) * float(np.log(max(moved.rows, 3)))
+        costs.append(float((_divergence(now, mixed, used) / noise).sum()))
+    return np.array(costs)
 
 
 def _candidates(before: NDArray[Any], after: NDArray[Any]) -> list[NDArray[Any]]:

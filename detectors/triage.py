@@ -26,6 +26,7 @@ CONFIDENT: Final = 0.7
 MOST_CONFIDENT: Final = 0.99
 SLACK: Final = 1.25
 """Rows are wrong once at most: broken rows explain a rise of the error rate by so many times their share."""
+MOST_OF_THE_ROWS: Final = 0.5
 MOST_RANKED: Final = 5
 MOST_NAMED: Final = 3
 FEWEST_WHOLE: Final = 30
@@ -93,7 +94,7 @@ def triage(raised: Raised, known: Known, regimes: tuple[Regime, ...] = ()) -> Na
     """Name the cause of what was raised."""
     broken = _broken(known)
     own = next((one for one in broken if one.signal == raised.signal), None)
-    if own is not None and raised.kind in (Kind.QUALITY, Kind.DRIFT):
+    if own is not None and _explains(own, raised.kind):
         return _of_broken(own)
     whole, complete = known, True
     if broken:
@@ -138,6 +139,14 @@ def _broken(known: Known) -> list[Broken]:
     if known.outcome is not None:
         found += find_broken(*known.outcome, skip=("error",))
     return sorted(found, key=lambda one: (-one.share, one.signal))
+
+
+def _explains(own: Broken, kind: Kind) -> bool:
+    """Whether what is broken in a signal is why that signal was raised: drift is of the values that can be read."""
+    if kind is Kind.QUALITY:
+        return True
+    whole_law = own.kind in (Breakage.UNIT_CHANGE, Breakage.STOPPED_FEED) or own.share >= MOST_OF_THE_ROWS
+    return kind is Kind.DRIFT and whole_law
 
 
 def _of_broken(broken: Broken) -> Named:
@@ -226,7 +235,8 @@ def _most_likely(raised: Raised, weighed: Weighed, ranking: tuple[tuple[str, flo
     if confidence < CONFIDENT:
         return Named(Cause.UNKNOWN, confidence, "too few rows to tell why", figures=figures)
     if names[best] is Cause.COVARIATE_SHIFT and not weighed.moved:
-        if raised.signal in ("error", "label"):
+        # no feature by itself: only where what the model answers has moved it has to be the features together
+        if raised.signal not in ("prediction", "score"):
             return Named(Cause.UNKNOWN, 1 - confidence, "too few rows to tell why", figures=figures)
         confidence = CONFIDENT
     return Named(names[best], confidence, _said(names[best], weighed, ranking), figures=figures)

@@ -19,7 +19,7 @@ from detectors.triage import CAUSE, Known, Raised, triage
 class Found:
     """What a stream's detectors found.
 
-    ``fresh`` is how many of the window's fresh rows had come by then, None for all up to ``verdict.row``.
+    ``fresh`` is how many of the window's fresh rows had come by then; None where ``verdict.row`` tells.
     """
 
     stream: Stream
@@ -50,20 +50,23 @@ class Causes:
         return replace(verdict, evidence=verdict.evidence | {CAUSE: cause.to_evidence()})
 
     def _known(self, stream: Stream, found: Found) -> tuple[Reference, RecentRows] | None:
-        """What had come of a stream: its own rows up to the alarm's, of the others those before it.
+        """What had come of a stream: of its own the rows up to the alarm's window, of the others those before it.
 
-        Whether those of the same moment had come as well would depend on where the log is cut.
+        Whether what came in the same moment was there as well would depend on where the log is cut.
         """
         window = self._windows[stream]
         if window.reference is None:
             return None
-        own = stream is found.stream
-        if own and found.fresh is not None:
-            fresh = found.fresh
-        else:
+        row, fresh = found.verdict.row, found.fresh
+        if stream is not found.stream:
             rows = window.fresh_rows()
             if stream is Stream.OUTCOME:
-                rows = np.array([self._label_rows.get(row, 0) for row in rows.tolist()], dtype=np.int64)
-            fresh = int(np.searchsorted(rows, found.verdict.row, side="right" if own else "left"))
+                # a label may come after features that go with the next prediction
+                rows = np.array([self._label_rows.get(one, 0) for one in rows.tolist()], dtype=np.int64) + 1
+            fresh = int(np.searchsorted(rows, row))
+        elif fresh is None:
+            # rows that share a number may be in several windows: the first of these
+            place = int(np.searchsorted(window.fresh_rows(), row))
+            fresh = -(-(place + 1) // window.window_rows) * window.window_rows
         recent = window.recent(fresh)
         return window.reference, recent.where(recent.rows >= found.verdict.change_row)
