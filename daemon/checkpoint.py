@@ -20,6 +20,7 @@ from daemon.stores.upsert import add_up, insert_new, upsert
 from daemon.transports.base import TopicPartition
 from detectors.columns import Stream
 from detectors.reference import Reference
+from detectors.regimes import Regime
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,9 @@ STATE_VERSION: Final = 1
 
 SCHEMA: Final = "schema"
 """The part of a model's state that says how its features are decoded: by the types that it has learned."""
+
+REGIMES: Final = "regimes"
+"""The part that holds the laws which a model's rows followed before."""
 
 ELSEWHERE: Final = frozenset({"state", "created", "version"})
 """Columns of a model that are set with its first checkpoint, and from then on by others."""
@@ -43,6 +47,7 @@ class Stored:
     references: dict[Stream, Reference | None] = field(default_factory=dict)
     journals: dict[str, int] = field(default_factory=dict)  # number of the next chunk of each
     schema: dict[str, str] | None = None  # by which features are decoded
+    regimes: tuple[Regime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,9 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
     if (stored.schema or {}) != monitor.decoder.schema:
         states[SCHEMA] = _packed(dict(monitor.decoder.schema))
         stored.schema = dict(monitor.decoder.schema)
+    if stored.regimes is not monitor.regimes:
+        states[REGIMES] = _packed({"regimes": [one.to_dict() for one in monitor.regimes]})
+        stored.regimes = monitor.regimes
     return MonitorSnapshot(
         monitor.model,
         monitor,
@@ -301,6 +309,8 @@ async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowM
         stored.references[stream] = None if data is None else Reference.from_dict(data)
         if f"window:{stream}" in parts:
             monitor.findings.afresh += window.restore(stored.references[stream], parts[f"window:{stream}"])
+    regimes = parts.get(REGIMES, {"regimes": ()})["regimes"]
+    monitor.regimes = stored.regimes = tuple(Regime.from_dict(one) for one in regimes)
     monitor.fit_decoder()
     stored.schema = parts.get(SCHEMA)
     waiting = tables.waiting.c

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
-from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since
+from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
 from daemon.lifecycle.policy import Action, Facts, Trigger, decide
 from daemon.monitoring import references
 from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
@@ -105,7 +105,7 @@ class Replay:
         self._raised: list[tuple[str, Verdict]] = []
         self._scorer = RowScores() if scored else None
         self._estimator = self._make_estimator() if estimated else None
-        self._policy = _Policy(settings)
+        self._would_train = WouldTrain(settings)
         self._lines = 0
         self.result = Result()
         self.scores: list[Any] = []  # float64 arrays, one for each piece
@@ -140,7 +140,7 @@ class Replay:
                         for model, verdict in self._raised:
                             self.result.alarms += not verdict.recovered
                             self.result.recovered += verdict.recovered
-                            self.result.decisions += self._policy.would_train(model, verdict)
+                            self.result.decisions += self._would_train(model, verdict)
                             if not verdict.recovered:
                                 yield as_json(model, verdict)
                         self._raised = []
@@ -209,20 +209,16 @@ class Replay:
             self.scores.append(self._scorer.of(pipeline.monitors.get(self._source.model), piece))
 
 
-class _Policy:
+class WouldTrain:
     """What the policy would have decided, had there been labels enough and no other retrain in the way."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._broken: dict[tuple[str, str], BrokenData] = {}
+        self._broken = OpenBreakage()
 
-    def would_train(self, model: str, verdict: Verdict) -> bool:
+    def __call__(self, model: str, verdict: Verdict) -> bool:
         """Whether an alarm would have asked for a retrain. Broken data explains what is raised while it lasts."""
-        if verdict.kind in BROKEN:
-            if verdict.recovered:
-                self._broken.pop((model, verdict.signal), None)
-            else:
-                self._broken[model, verdict.signal] = BrokenData.of(verdict.change_row, verdict.evidence)
+        self._broken.hear(model, verdict)
         if verdict.recovered:
             return False
         rules = rules_of(self._settings.model(model))
@@ -231,9 +227,8 @@ class _Policy:
             now=verdict.ts,
             kind=verdict.kind,
             alarm_row=verdict.row,
-            broken_since=explains_since(
-                [one for (of, _), one in self._broken.items() if of == model], verdict.evidence
-            ),
+            broken=explanation(verdict.kind, verdict.evidence),
+            broken_since=explains_since(self._broken.of(model), verdict.evidence),
             labels=rules.minimum_labels,
         )
         return decide(facts, rules).action is Action.RETRAIN

@@ -40,7 +40,7 @@ class Effects:
 
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
-        self._groups = np.array([_groups(reference, s) for s in range(len(reference.signals))], dtype=np.int64)
+        self._groups = np.array([groups_of(reference, s) for s in range(len(reference.signals))], dtype=np.int64)
         self._grouped_reference = self._grouped(reference.counts)
 
     def of(self, s: int, kind: Kind, counts: NDArray[np.int64], before: NDArray[np.int64] | None = None) -> Effect:
@@ -156,8 +156,8 @@ def stability_index(
     return value, np.sqrt(4 * value * noise + 2 * degrees * noise**2)
 
 
-def _groups(reference: Reference, s: int) -> NDArray[np.int64]:
-    """The group of each bin of signal s: single values are their own, ranges of numbers share."""
+def groups_of(reference: Reference, s: int) -> NDArray[np.int64]:
+    """The group of each of the B bins of signal s: single values are their own, ranges of numbers share."""
     bins = reference.bins[s]
     groups = np.zeros(reference.width, dtype=np.int64)
     groups[: bins.width] = np.arange(bins.width)

@@ -29,8 +29,8 @@ class Reference:
     ``counts[s, b]`` is how many of the ``rows`` rows had signal s in bin b, padded with zeros to ``width`` bins.
     ``temper[s]`` is what a row's evidence is worth beside that of an independent row, between 0 and 1, and
     ``bin_temper[s, b]`` the same for evidence that rests on one value only, which may come in bursts. ``sample`` holds
-    some of the rows, evenly spread (k rows, S signals): a number as it was (NaN where missing, infinite where invalid),
-    a category as the index of its bin.
+    some of the rows, evenly spread (k rows, S signals), in the form of ``points``; ``sample_rows`` are their numbers,
+    by which samples of several streams are joined.
     """
 
     stream: Stream
@@ -41,6 +41,7 @@ class Reference:
     temper: NDArray[np.float64]
     bin_temper: NDArray[np.float64]
     sample: NDArray[np.float32]
+    sample_rows: NDArray[np.int64]
 
     @classmethod
     def learn(cls, columns: Columns, *, bins: int = 20, categories: int = 20) -> "Reference":
@@ -60,15 +61,15 @@ class Reference:
         temper, bin_temper = np.ones(len(signals)), np.ones((len(signals), width))
         kept = np.linspace(0, len(columns) - 1, min(len(columns), SAMPLE_ROWS, SAMPLE_VALUES // len(signals) + 1))
         picked = np.unique(kept.astype(np.int64))
-        sample = np.empty((len(picked), len(signals)), dtype=np.float32)
         for s, (name, one) in enumerate(zip(signals, learned, strict=True)):
             codes = one.encode(columns.values[name])
             counts[s] = np.bincount(codes, minlength=width)
-            points = one.points(columns.values[name][picked])
-            sample[:, s] = np.where(np.isfinite(points), np.clip(points, -LARGEST_KEPT, LARGEST_KEPT), points)
             bin_temper[s] = _bin_temper(codes, one, counts[s]) if len(signals) <= MOST_BY_BIN else 1.0
             temper[s] = _temper(codes, one, counts[s])
-        return cls(columns.stream, signals, learned, counts, len(columns), temper, bin_temper, sample)
+        values = {name: column[picked] for name, column in columns.values.items()}
+        sample = _points(learned, signals, Columns(columns.stream, columns.rows[picked], columns.ts[picked], values))
+        rows = columns.rows[picked].astype(np.int64)
+        return cls(columns.stream, signals, learned, counts, len(columns), temper, bin_temper, sample, rows)
 
     @property
     def width(self) -> int:
@@ -94,6 +95,21 @@ class Reference:
                 codes[s] = one.encode(column)
         return codes.T
 
+    def points(self, columns: Columns) -> NDArray[np.float32]:
+        """All values as numbers, n rows by S signals: a number as it is, a category as the index of its bin.
+
+        NaN stands for a missing number, an infinity for an invalid one. ``columns`` has all signals.
+        """
+        return _points(self.bins, self.signals, columns)
+
+    def codes(self, points: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The bin of every value of what ``points`` gave: n rows by S signals."""
+        codes = np.empty(points.shape, dtype=np.int64)
+        for s, one in enumerate(self.bins):
+            column = points[:, s].astype(np.float64)
+            codes[:, s] = one.encode(column) if one.kind == "number" else column
+        return codes
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for msgpack and JSON."""
         return {
@@ -106,6 +122,7 @@ class Reference:
             "temper": self.temper.tolist(),
             "bin_temper": [row[: one.width].tolist() for row, one in zip(self.bin_temper, self.bins, strict=True)],
             "sample": b64encode(self.sample.astype("<f4").tobytes()).decode(),  # JSON has no bytes, and no NaN
+            "sample_rows": self.sample_rows.tolist(),
         }
 
     @classmethod
@@ -119,6 +136,7 @@ class Reference:
         for s, (row, tempers) in enumerate(zip(data["counts"], data["bin_temper"], strict=True)):
             counts[s, : len(row)] = row
             bin_temper[s, : len(row)] = tempers
+        sample = np.frombuffer(b64decode(data["sample"], validate=True), dtype="<f4").reshape(-1, len(bins))
         return cls(
             Stream(data["stream"]),
             tuple(data["signals"]),
@@ -127,10 +145,18 @@ class Reference:
             int(data["rows"]),
             np.array(data["temper"], dtype=np.float64),
             bin_temper,
-            np.frombuffer(b64decode(data["sample"], validate=True), dtype="<f4")
-            .reshape(-1, len(bins))
-            .astype(np.float32),
+            sample.astype(np.float32),
+            # of references that were stored without, no row is known
+            np.array(data.get("sample_rows", [-1] * len(sample)), dtype=np.int64),
         )
+
+
+def _points(bins: tuple[Bins, ...], signals: tuple[str, ...], columns: Columns) -> NDArray[np.float32]:
+    found = np.empty((len(columns), len(signals)), dtype=np.float32)
+    for s, (name, one) in enumerate(zip(signals, bins, strict=True)):
+        points = one.points(columns.values[name])
+        found[:, s] = np.where(np.isfinite(points), np.clip(points, -LARGEST_KEPT, LARGEST_KEPT), points)
+    return found
 
 
 def _temper(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> float:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from daemon.alerts.figures import count, figure, is_number, percent
 from detectors.base import Kind, Severity
+from detectors.triage import CAUSE, Cause
 
 FEATURE: Final = "feature:"
 FEATURES: Final = "features"
@@ -17,6 +18,13 @@ _MOVED: Final = {
     "prediction": "what the model answers has moved",
     "score": "the model's scores have moved",
     "label": "the true answers have moved",
+}
+_CAUSES: Final = {
+    Cause.DATA_BROKEN: "broken data",
+    Cause.COVARIATE_SHIFT: "covariate shift",
+    Cause.LABEL_SHIFT: "label shift",
+    Cause.CONCEPT_DRIFT: "concept drift",
+    Cause.RETURN: "an earlier regime is back",
 }
 _ROW_FIELDS: Final = ("id", "detector", "row", "ts", "change_row", "change_ts", "raised")
 
@@ -101,6 +109,18 @@ class Alarm:
         metric = evidence.get("metric") or ("error rate" if self._is_rate else "mean error")
         alone = ", no feature moved" if evidence.get("features_moved") == 0 else ""
         return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}{alone}"
+
+    @property
+    def why(self) -> str:
+        """The cause in words; empty where none is named."""
+        cause = self.evidence.get(CAUSE, {})
+        name = _CAUSES.get(cause.get("name"))
+        return f"{name}: {cause['text']}" if name else ""
+
+    @property
+    def confidence(self) -> float:
+        """How sure the cause is, between 0 and 1."""
+        return float(self.evidence.get(CAUSE, {}).get("confidence", 0.0))
 
     @property
     def change(self) -> tuple[float, float] | None:

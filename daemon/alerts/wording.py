@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from daemon.alerts.alarm import Alarm, moved, since_row
 from daemon.alerts.briefing import Briefing
-from daemon.alerts.figures import figure, is_number
+from daemon.alerts.figures import figure, is_number, percent
 from daemon.alerts.notes import LOUD, Note
 from daemon.notifiers.message import Action, ActionName, Item, Message, Section, Tone, clock_time
 from detectors.base import Kind, Severity
@@ -31,6 +31,7 @@ def compose(brief: Briefing, page_url: str | None = None) -> Message:
         parts += [_clause(lead, names, brief) for lead in leads[1:]]
     if names and leads and leads[0].kind is not Kind.DRIFT:
         parts.append(f"what moved: {_listed(names, of_more=brief.hidden > 0)}")
+    parts.append(next((alarm.why for alarm in _explained(brief)), ""))
     parts.append(doing)
     return Message(
         tone=_tone(brief),
@@ -124,8 +125,15 @@ def _in_full(alarm: Alarm) -> str:
     ranking = ", ".join(f"{signal} {figure(100 * share)} %" for signal, share in alarm.ranking[:MOST_NAMES])
     parts = [_named(alarm), f"{alarm.severity} by {alarm.detector}", f"from {since_row(alarm)}"]
     parts += [f"ranking {ranking}"] if ranking else []
+    parts += [f"cause {alarm.why} ({percent(alarm.confidence)})"] if alarm.why else []
     parts += [f"{name.replace('_', ' ')} {figure(value)}" for name, value in alarm.evidence.items() if is_number(value)]
     return "; ".join(parts)
+
+
+def _explained(brief: Briefing) -> list[Alarm]:
+    """The alarms that name a cause, the latest first: it has seen most."""
+    shown = brief.told if brief.is_open else brief.alarms
+    return sorted((alarm for alarm in shown if alarm.why), key=lambda one: -one.id)
 
 
 def _sections(brief: Briefing) -> tuple[Section, ...]:
@@ -133,9 +141,12 @@ def _sections(brief: Briefing) -> tuple[Section, ...]:
     others = [alarm for alarm in shown if alarm.kind is not Kind.DRIFT]
     wrong = [Item(_named(alarm), alarm.since) for alarm in others[:MOST_LINES]]
     what = [Item(f"{name}: {how}" if how else name) for name, how in moved(shown)[:MOST_LINES]]
+    causes = dict.fromkeys(f"{alarm.why} ({percent(alarm.confidence)})" for alarm in _explained(brief))
+    why = [Item(text) for text in list(causes)[:MOST_NAMES]]
     doing = [Item(str(note), note.at) for note in brief.notes]
     sections = (
         Section("What is wrong" if brief.is_open else "What was wrong", tuple(wrong)),
+        Section("Why", tuple(why)),
         Section("What moved", tuple(what)),
         Section("What is being done" if brief.is_open else "What was done", tuple(doing)),
         Section("Also", tuple(Item(text) for text in _asides(brief))),

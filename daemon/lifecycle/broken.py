@@ -1,18 +1,21 @@
-"""Whether broken data is why a model errs more. Pure."""
+"""Whether an alarm says that data is broken, and whether that is why a model errs more. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from detectors.base import Kind
+from detectors.base import Kind, Verdict
+from detectors.triage import CAUSE, Cause
 
-BROKEN: Final = frozenset({Kind.QUALITY, Kind.VOLUME})
-"""Kinds of alarm that say something of the data and nothing of the world."""
 ERROR_RATE: Final = "error_rate"
 """The effect of an alarm on an error that is right or wrong: by how much the rate rose."""
 SLACK: Final = 1.25
 """Both are estimates, and what breaks in two signals may be in different rows: rows are taken as enough while the rate
 rose by no more than so many times the share of the signal that has most of them."""
+_BROKEN: Final = frozenset({Kind.QUALITY, Kind.VOLUME})
+"""Kinds of alarm that say something of the data and nothing of the world, unless their cause is another one."""
+_SOURCES: Final = frozenset({*_BROKEN, Kind.DRIFT})
+"""Kinds of alarm on the broken signal itself; errors and strange events follow from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +28,61 @@ class BrokenData:
     @classmethod
     def of(cls, since: int, evidence: Mapping[str, Any]) -> Self:
         """From the evidence of such an alarm. Where that names no share, as for stopped traffic, it is all rows."""
-        return cls(since, float(evidence.get("current", 1.0)))
+        named = evidence.get(CAUSE, {}).get("share")
+        return cls(since, float(evidence.get("current", 1.0) if named is None else named))
 
 
-def rise(alarm: Mapping[str, Any]) -> float | None:
+class OpenBreakage:
+    """What is broken as far as verdicts say that nobody stores."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str, Kind], BrokenData] = {}
+
+    def hear(self, model: str, verdict: Verdict) -> None:
+        """Take in what a model's detectors found."""
+        key = (model, verdict.signal, verdict.kind)
+        if verdict.recovered:
+            self._open.pop(key, None)
+        elif breaks(verdict.kind, verdict.signal, verdict.evidence):
+            self._open[key] = BrokenData.of(verdict.change_row, verdict.evidence)
+
+    def of(self, model: str) -> list[BrokenData]:
+        """What is broken in the rows of a model."""
+        return [one for (name, _, _), one in self._open.items() if name == model]
+
+
+def explanation(kind: Kind, evidence: Mapping[str, Any]) -> str | None:
+    """What is broken, in words, where broken data is why an alarm of this kind was raised; None where it is not."""
+    cause = evidence.get(CAUSE)
+    if cause is None or (kind in _BROKEN and cause["name"] == Cause.UNKNOWN):
+        return f"the alarm is of kind {kind}" if kind in _BROKEN else None
+    return str(cause["text"]) if cause["name"] == Cause.DATA_BROKEN else None
+
+
+def breaks(kind: Kind, signal: str, evidence: Mapping[str, Any]) -> bool:
+    """Whether it is this alarm's own signal that is broken."""
+    if kind not in _SOURCES or explanation(kind, evidence) is None:
+        return False
+    return kind in _BROKEN or evidence[CAUSE].get("signal") == signal
+
+
+def rise(evidence: Mapping[str, Any]) -> float | None:
     """By how much the error rate rose, by the evidence of an alarm; None where it is of something else."""
-    return float(alarm["effect"]) if alarm.get("effect_name") == ERROR_RATE else None
+    return float(evidence["effect"]) if evidence.get("effect_name") == ERROR_RATE else None
 
 
-def explains_since(broken: Iterable[BrokenData], alarm: Mapping[str, Any] | None) -> int | None:
+def explains_since(broken: Iterable[BrokenData], evidence: Mapping[str, Any] | None) -> int | None:
     """The first row of broken data that may be why an alarm with this evidence was raised; None where nothing is.
 
     A row cannot be wrong more than once: where the error rate rose by more than the share of rows that are broken, the
-    world has changed as well, and the broken rows are no reason to wait for ever. ``alarm`` is None where nothing is to
-    be explained: then all that is broken counts.
+    world has changed as well, and the broken rows are no reason to wait for ever. ``evidence`` is None where nothing is
+    to be explained: then all that is broken counts.
     """
     found = list(broken)
     if not found:
         return None
     most = max(one.share for one in found)
-    rose = None if alarm is None else rise(alarm)
+    rose = None if evidence is None else rise(evidence)
     if rose is not None and rose > SLACK * most:
         return None
     return min(one.since for one in found)

@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.lifecycle import jobs, versions
-from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since, rise
+from daemon.lifecycle.broken import BrokenData, breaks, explains_since, explanation, rise
 from daemon.lifecycle.policy import ERRORS, Facts, Trigger
 from daemon.monitoring.monitor import LABELS_LATER
 from daemon.stores.tables import alarms, counters, models
@@ -44,6 +44,7 @@ async def gather(connection: AsyncConnection, model: str, asked: Asked, now: flo
         now=now,
         kind=None if asked.alarm is None else Kind(asked.alarm["kind"]),
         alarm_row=None if asked.alarm is None else asked.alarm["row"],
+        broken=None if asked.alarm is None else explanation(Kind(asked.alarm["kind"]), asked.alarm["evidence"]),
         training=await jobs.find_active(connection, model) is not None,
         deploying=await versions.under_way(connection, model) is not None,
         held=row is not None and row["held"] is not None,
@@ -113,7 +114,8 @@ async def _proven(connection: AsyncConnection, job: int | None) -> float | None:
 
 async def _broken(connection: AsyncConnection, model: str) -> tuple[list[BrokenData], bool]:
     """What is broken as far as open alarms say, and whether one of these alarms is not acknowledged."""
-    broken = (alarms.c.model == model) & (alarms.c.state == "open") & alarms.c.kind.in_(BROKEN)
-    rows = (await connection.execute(select(alarms).where(broken))).mappings().all()
+    standing = (alarms.c.model == model) & (alarms.c.state == "open")
+    rows = (await connection.execute(select(alarms).where(standing))).mappings().all()
+    rows = [row for row in rows if breaks(Kind(row["kind"]), row["signal"], row["evidence"])]
     found = [BrokenData.of(change_row(row), row["evidence"]) for row in rows]
     return found, any(row["acknowledged_by"] is None for row in rows)

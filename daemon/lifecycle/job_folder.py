@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.lifecycle.broken import breaks
 from daemon.lifecycle.facts import JOINED
 from daemon.lifecycle.jobs import Job
 from daemon.lifecycle.recipe import Recipe
@@ -160,10 +161,12 @@ def _wanted(table: Table, column: ColumnElement[Any], model: str, kind: str, sin
 
 async def _quarantined(connection: AsyncConnection, model: str) -> tuple[tuple[int, int], ...]:
     """The rows whose data was broken and has been whole again since; while it is broken nothing trains anyway."""
-    broken = (alarms.c.model == model) & (alarms.c.kind == Kind.QUALITY) & (alarms.c.closed_reason == RECOVERED)
+    over = (alarms.c.model == model) & (alarms.c.closed_reason == RECOVERED)
     began = func.coalesce(alarms.c.change_row, alarms.c.row)
-    query = select(began, alarms.c.closed_row).where(broken, alarms.c.closed_row > began).order_by(began)
-    return tuple((first, after) for first, after in (await connection.execute(query)).all())
+    columns = (began, alarms.c.closed_row, alarms.c.kind, alarms.c.signal, alarms.c.evidence)
+    query = select(*columns).where(over, alarms.c.closed_row > began).order_by(began)
+    rows = (await connection.execute(query)).all()
+    return tuple((first, after) for first, after, kind, *alarm in rows if breaks(Kind(kind), *alarm))
 
 
 def _empty(inputs: Path) -> None:

@@ -4,9 +4,9 @@ Pure: facts and rules go in, a decision comes out. Nothing here reads a clock or
 
 What the rules are there for, the stronger first:
 
-- Broken data never trains. An alarm that was raised while the data was broken is explained by that and starts nothing,
-  then or later; one that was there before waits until the data is whole again. A few broken rows explain no more errors
-  than there are such rows (see ``broken``).
+- Broken data never trains. An alarm whose cause is broken data starts nothing, whatever its kind. One that was raised
+  while the data was broken is explained by that and starts nothing, then or later; one that was there before waits
+  until the data is whole again. A few broken rows explain no more errors than there are such rows (see ``broken``).
 - One retrain at a time, and none while a version is being deployed.
 - The budget bounds what the daemon spends in any 24 hours, whatever happens: alarms, cron times and refits all count.
   A person may spend more, and what a person spends is not taken from the daemon.
@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from daemon.lifecycle.broken import BROKEN
 from daemon.settings import Mode
 from detectors.base import Kind
 
@@ -109,6 +108,8 @@ class Facts:
     """Of the alarm."""
     alarm_row: int | None = None
     """Where the alarm was raised."""
+    broken: str | None = None
+    """What is broken, in words, where that is the cause of the alarm; None: it is another one."""
     training: bool = False
     """A retrain is queued or running."""
     deploying: bool = False
@@ -192,8 +193,9 @@ def _disappoints(facts: Facts, rules: Rules) -> bool:
 
 def _only_told(facts: Facts, rules: Rules, *, disappoints: bool) -> Decision | None:
     """Alarms from which nothing follows but an alert."""
-    if facts.kind in BROKEN:
-        return Decision(Action.ALERT_ONLY, Reason.DATA_BROKEN, {"text": "broken data never trains"})
+    if facts.broken is not None:
+        detail = {"cause": facts.broken, "text": f"broken data never trains: {facts.broken}"}
+        return Decision(Action.ALERT_ONLY, Reason.DATA_BROKEN, detail)
     if not disappoints and (facts.kind is None or facts.kind.value not in rules.on):
         text = f"an alarm of kind {facts.kind} does not train: DRIFTD_RETRAIN__ON names those that do"
         return Decision(Action.ALERT_ONLY, Reason.KIND_DOES_NOT_TRAIN, {"kind": facts.kind, "text": text})

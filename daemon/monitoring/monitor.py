@@ -1,7 +1,7 @@
 """One model: its rows numbered, joined, counted and judged."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from daemon.events.columns import FeatureDecoder
 from daemon.events.rows import FeatureRows, Labels, Predictions, Rows
 from daemon.monitoring import tasks
+from daemon.monitoring.causes import Causes, Found
 from daemon.monitoring.chunks import Chunk
 from daemon.monitoring.feature_stream import FeatureStream
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
@@ -25,6 +26,7 @@ from daemon.monitoring.window import Ranking, Window
 from detectors.base import Detector, Kind, Verdict
 from detectors.columns import Columns, Stream
 from detectors.reference import Reference
+from detectors.regimes import MOST_REGIMES, Regime
 
 __all__ = ["FEATURE_PREFIX", "Findings", "Monitor", "MonitorOptions"]
 
@@ -83,6 +85,8 @@ class Monitor:
         self.labels = LabelJoin(options.max_waiting)
         self.performance = Performance(options.performance_rows)
         self.findings = Findings()
+        self.regimes: tuple[Regime, ...] = ()
+        self._regime_version: str | None = None  # that served while the reference was learned
         self._undecided: list[Pairs] = []  # the task is not known yet
         self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
 
@@ -186,6 +190,7 @@ class Monitor:
         """Bring a version into service, if it is one."""
         if version is not None:
             self.judge()  # what came before was measured of the version before
+            self._regime_version = self._regime_version or version
             self.serving.take_over(version)
             self.findings.served.append(version)
 
@@ -241,36 +246,48 @@ class Monitor:
 
     def judge(self) -> None:
         """Let the detectors see all rows that make whole windows."""
+        # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
+        at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
+        self._unjudged = []
         # the outcomes first, so that the features can be asked what had moved by the row of an alarm, and not later
-        outcomes = self._judge_outcomes()
+        outcomes = self._judge_outcomes(at)
         features, found = self.windows[Stream.FEATURES], []
         for place, one in enumerate(outcomes):
-            if one.kind is Kind.CONCEPT and not one.recovered:
-                found += features.judge(until=one.row)
-                outcomes[place] = _with_features(one, features.moved_since(one.change_row))
-        for window in self.windows.values():
-            found += window.judge()
+            verdict = one.verdict
+            if verdict.kind is Kind.CONCEPT and not verdict.recovered:
+                found += [Found(Stream.FEATURES, raised) for raised in features.judge(until=verdict.row)]
+                moved = features.moved_since(verdict.change_row)
+                outcomes[place] = replace(one, verdict=_with_features(verdict, moved))
+        for stream, window in self.windows.items():
+            found += [Found(stream, raised) for raised in window.judge()]
             self.findings.measured += [(chunk, self.version) for chunk in window.take_chunks()]
-        self.findings.verdicts += found + outcomes
+        causes = Causes(self.windows, at, self.regimes)
+        self.findings.verdicts += [causes.explain(one) for one in (*found, *outcomes)]
+        for window in self.windows.values():
+            window.remember()
 
-    def _judge_outcomes(self) -> list[Verdict]:
-        verdicts = self.windows[Stream.OUTCOME].judge()
-        if verdicts:
-            # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
-            at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
-            # and many more labels may have come since, within the same checkpoint
-            joined = self.findings.counts["joined"] - len(at)
-            came = {row: joined + place for place, row in enumerate(at, start=1)}
-            verdicts = [
+    def _judge_outcomes(self, at: Mapping[int, int]) -> list[Found]:
+        window = self.windows[Stream.OUTCOME]
+        verdicts = window.judge()
+        if not verdicts:
+            return []
+        # many more labels may have come since, within the same checkpoint
+        joined = self.findings.counts["joined"] - len(at)
+        came = {row: joined + place for place, row in enumerate(at, start=1)}
+        fresh = {row: place for place, row in enumerate(window.fresh_rows().tolist(), start=1)}
+        found = [
+            Found(
+                Stream.OUTCOME,
                 replace(
                     one,
                     row=int(at.get(one.row, self.rows - 1)),
                     evidence=one.evidence | {LABELS_LATER: came.get(one.row, joined)},
-                )
-                for one in verdicts
-            ]
-        self._unjudged = []
-        return sorted(verdicts, key=lambda one: one.row)
+                ),
+                fresh.get(one.row),
+            )
+            for one in verdicts
+        ]
+        return sorted(found, key=lambda one: one.verdict.row)
 
     def take_findings(self) -> Findings:
         """What has come since the last call, all of it judged."""
@@ -303,6 +320,8 @@ class Monitor:
     def adopt(self, version: str | None, references: dict[Stream, Reference | None]) -> None:
         """Go on with another version: its references replace those given, its performance begins afresh."""
         self.judge()
+        self._remember_regime(references)
+        self._regime_version = version
         self.serving.go_on_with(version, self.rows)
         self.performance.clear()
         for stream, reference in references.items():
@@ -310,6 +329,13 @@ class Monitor:
             if stream is Stream.FEATURES:
                 self.schema = {} if reference is None else self.schema | kinds_of(reference)
         self.fit_decoder()
+
+    def _remember_regime(self, references: Mapping[Stream, Reference | None]) -> None:
+        """The law of the features is replaced: that it held may be of use when it comes back."""
+        features, outcome = (self.windows[stream].reference for stream in (Stream.FEATURES, Stream.OUTCOME))
+        if features is not None and references.get(Stream.FEATURES, features) is not features:
+            regime = Regime.of(self._regime_version, self.rows, features, outcome)
+            self.regimes = (*self.regimes, regime)[-MOST_REGIMES:]
 
     # --- what is stored
 
@@ -321,6 +347,7 @@ class Monitor:
             "schema": self.schema,
             "undecided": [pairs.state() for pairs in self._undecided],
             "last_label_arrival": self.last_label_arrival,
+            "regime_version": self._regime_version,
         }
 
     def restore(self, state: dict[str, Any], task: str | None) -> None:
@@ -331,6 +358,7 @@ class Monitor:
         self.schema = dict(state["schema"])
         self._undecided = [Pairs.restored(pairs) for pairs in state["undecided"]]
         self.last_label_arrival = state["last_label_arrival"]
+        self._regime_version = state.get("regime_version")
 
 
 def _with_features(verdict: Verdict, moved: Ranking | None) -> Verdict:

@@ -37,7 +37,8 @@ def learn(tables: Iterable[Table], task: Task | None, bins: int) -> tuple[Task |
 
 def _streams(piece: Table, task: Task | None, *, scored: bool) -> Iterable[Columns]:
     predictions = piece.predictions
-    rows = np.arange(piece.first, piece.first + len(piece))
+    # numbers that no row of the stream has: a sample of these is not to be joined with one of those
+    rows = -1 - np.arange(piece.first, piece.first + len(piece))
     features = {FEATURE_PREFIX + name: column for name, column in predictions.features.items()}
     yield Columns(Stream.FEATURES, rows, predictions.ts, features)
     if task is None:

@@ -10,6 +10,7 @@ from daemon.events.columns import CATEGORY, NUMBER, Column, kind_of
 from detectors.base import Kind, Severity, Verdict
 from detectors.columns import Columns
 from detectors.reference import Reference
+from detectors.triage import CAUSE, new_feature
 
 FEATURE_PREFIX: Final = "feature:"
 SCHEMA_DETECTOR: Final = "schema"
@@ -36,7 +37,7 @@ def appeared(schema: Schema, columns: Columns) -> list[Verdict]:
         place = int(np.argmax(_present(column)))
         row, ts = int(columns.rows[place]), float(columns.ts[place])
         schema[name] = kind = CATEGORY if column.dtype == object else NUMBER
-        evidence = {"appeared": True, "feature": name, "type": kind}
+        evidence = {"appeared": True, "feature": name, "type": kind, CAUSE: new_feature(signal).to_evidence()}
         news.append(Verdict(Kind.QUALITY, signal, SCHEMA_DETECTOR, Severity.WARNING, row, ts, row, ts, evidence))
     return news
 

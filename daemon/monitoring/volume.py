@@ -12,6 +12,7 @@ from daemon.settings.tunables import VolumeSettings
 from daemon.stores.tables import states
 from daemon.stores.upsert import upsert
 from detectors.base import Kind, Severity, Verdict
+from detectors.triage import CAUSE, stopped_feed
 
 TRAFFIC, LABELS = "traffic", "labels"
 PART = "volume"
@@ -87,6 +88,8 @@ class Volume:
         silence.raised = stopped
         row = max(monitor.rows - 1, 0)
         seconds = self._silent(silence, now)
+        evidence = {"silent_seconds": round(seconds, 1), "bound_seconds": round(bound, 1), "effect_name": "silence"}
+        cause = {CAUSE: stopped_feed("events" if signal == TRAFFIC else "labels").to_evidence()} if stopped else {}
         return [
             Verdict(
                 Kind.VOLUME,
@@ -97,7 +100,7 @@ class Volume:
                 now,
                 row,
                 silence.last,
-                {"silent_seconds": round(seconds, 1), "bound_seconds": round(bound, 1), "effect_name": "silence"},
+                evidence | cause,
                 recovered=not stopped,
             )
         ]

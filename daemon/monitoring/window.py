@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.monitoring.chunks import Chunk, Chunks
 from detectors.base import Detector, StateMismatch, Verdict
 from detectors.columns import Columns, Stream, concatenate
 from detectors.e_detector import EDetector
+from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 from detectors.summary import summarise
 
@@ -41,6 +43,8 @@ class Window:
     _pending: list[Columns] = field(default_factory=list)
     _chunks: Chunks = field(default_factory=Chunks)
     _drawn: list[Chunk] = field(default_factory=list)
+    _recent: RecentRows = field(default_factory=lambda: RecentRows.none(0))
+    _judged: list[Columns] = field(default_factory=list)  # since ``remember``
 
     @property
     def learning(self) -> bool:
@@ -91,6 +95,8 @@ class Window:
         self.reference = reference
         self.detectors = self.build(reference) if reference is not None else ()
         self._chunks = Chunks()
+        self._recent = RecentRows.none(0 if reference is None else len(reference.signals))
+        self._judged = []
 
     def judge(self, until: int | None = None) -> list[Verdict]:
         """Say what was found in the windows that are complete, up to row ``until`` where that is given."""
@@ -115,11 +121,32 @@ class Window:
             self.window_rows,
         )
         self._drawn += self._chunks.add(reference, summary, float(rows.ts[0]))
+        self._judged.append(rows)
         return [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
 
     def moved_since(self, row: int) -> Ranking | None:
         """Which signals have moved from ``row`` on, as far as was judged; None where no detector can tell."""
         return next((one.signals_since(row) for one in self.detectors if isinstance(one, EDetector)), None)
+
+    def fresh_rows(self) -> NDArray[np.int64]:
+        """The numbers of the rows that have come since ``remember``, judged or not, in their order."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *(one.rows for one in (*self._judged, *self._pending))])
+
+    def recent(self, fresh: int) -> RecentRows:
+        """The last rows as they were once so many of ``fresh_rows`` had come."""
+        if self.reference is None:
+            return self._recent
+        parts = []
+        for columns in (*self._judged, *self._pending):
+            parts.append(columns.slice(0, fresh))
+            fresh -= len(parts[-1])
+        return self._recent.then([one for one in parts if len(one)], self.reference)
+
+    def remember(self) -> None:
+        """Keep the last of the rows that were judged, until the next call."""
+        if self.reference is not None and self._judged:
+            self._recent = self._recent.then(self._judged, self.reference)
+        self._judged = []
 
     def pending(self) -> list[Columns]:
         """Rows that wait for the reference, or for their window, to be complete."""
@@ -135,6 +162,7 @@ class Window:
         return {
             "pending": [_pack(columns) for columns in self.pending()],
             "chunks": self._chunks.state(),
+            "recent": self._recent.to_dict(),
             "detectors": {detector.name: detector.state() for detector in self.detectors},
         }
 
@@ -143,6 +171,8 @@ class Window:
         self.adopt(reference)
         self._pending = [_unpack(self.stream, columns) for columns in state["pending"]]
         self._chunks.restore(state["chunks"])
+        if "recent" in state:  # a daemon that did not keep them yet has stored none
+            self._recent = RecentRows.from_dict(state["recent"])
         afresh = []
         for detector in self.detectors:
             try:

@@ -12,7 +12,7 @@ from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Predictions
 from daemon.events.rows import Rows as Events
 from daemon.events.tabular import Table
-from daemon.lifecycle.broken import BROKEN, BrokenData, explains_since
+from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
 from daemon.lifecycle.policy import Action, Facts, Trigger, decide, refits_due
 from daemon.lifecycle.policy import Rules as DecisionRules
 from daemon.monitoring import references
@@ -72,7 +72,7 @@ class Ours:
         self._labelled = 0  # rows whose labels were given to the monitor
         self._raised: list[Verdict] = []
         self._waiting: list[Verdict] = []
-        self._broken: dict[str, BrokenData] = {}
+        self._broken = OpenBreakage()
         self._plan: _Plan | None = None
         self._trained: list[float] = []
 
@@ -135,11 +135,7 @@ class Ours:
         await self._pipeline.change(MODEL, lambda monitor: monitor.adopt(f"from row {row}", dict(learned)))
 
     def _hear(self, verdict: Verdict) -> None:
-        if verdict.kind in BROKEN:
-            if verdict.recovered:
-                self._broken.pop(verdict.signal, None)
-            else:
-                self._broken[verdict.signal] = BrokenData.of(verdict.change_row, verdict.evidence)
+        self._broken.hear(MODEL, verdict)
         if verdict.recovered:
             self._waiting = [one for one in self._waiting if (one.signal, one.kind) != (verdict.signal, verdict.kind)]
         else:
@@ -170,7 +166,8 @@ class Ours:
             now=now,
             kind=alarm.kind,
             alarm_row=alarm.row,
-            broken_since=explains_since(self._broken.values(), alarm.evidence),
+            broken=explanation(alarm.kind, alarm.evidence),
+            broken_since=explains_since(self._broken.of(MODEL), alarm.evidence),
             last_finished=self._trained[-1] if self._trained else None,
             recent=tuple(self._trained),
             labels=labels,
@@ -189,7 +186,7 @@ class Ours:
         count = min(max(int(self._rules.judged_share * len(rows)), self._rules.judged_rows), len(rows) // 2)
         late = rows[-count:]
         said = self._predictions(late, self._learner.judged(rows, count))
-        found = references.learn([Table(0, said, self._history.labels[late].tolist())], task, bins)[1]
+        found = references.learn([Table(len(rows) - count, said, self._history.labels[late].tolist())], task, bins)[1]
         nothing = Said([None] * len(rows), np.full(len(rows), np.nan))
         return found | references.learn([Table(0, self._predictions(rows, nothing))], None, bins)[1]
 
