@@ -6,6 +6,9 @@ PYTHON ?=
 CANDIDATES = python3 python3.13 python3.12 python3.11 python3.14
 VENV ?= .venv
 BIN = $(VENV)/bin
+# the environment of alibi-detect, whose releases need Python 3.11
+ALIBI_VENV ?= .venv-alibi
+ALIBI_PYTHON ?= python3.11
 # further arguments for what is run: `make test ARGS="-k labels"`, `make demo ARGS=--help`
 ARGS ?=
 # one benchmark only: `make bench BENCH=throughput`
@@ -20,7 +23,7 @@ LOCK_VENV = $(VENV)-lock
 LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench docs soak lock clean
+.PHONY: help demo run test lint bench docs soak alibi lock clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -50,16 +53,19 @@ docs: $(INSTALLED) ## write down what the code says: settings, command line, HTT
 soak: $(INSTALLED_DEV) ## all tests again, with many more and random examples; takes long
 	@DRIFTD_TEST_PROFILE=soak $(BIN)/python -m pytest $(ARGS)
 
+alibi: $(ALIBI_VENV)/.installed ## what the detectors of alibi-detect need, in an environment of its own (2.5 GB)
+
 lock: ## resolve the dependencies again and write the lock files
 	@$(call find_python) && "$$python" -m venv $(LOCK_VENV)
 	@$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install uv
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
+	$(LOCK) --group alibi -o requirements-alibi.lock
 	@rm -rf $(LOCK_VENV)
 
 clean: ## remove what make has made, but no data
-	rm -rf $(VENV) $(LOCK_VENV) dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ALIBI_VENV) $(LOCK_VENV) dist .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # sets $python in the shell to the first interpreter that is new enough
@@ -86,4 +92,13 @@ $(INSTALLED): requirements.lock requirements-build.lock pyproject.toml | $(BIN)/
 $(INSTALLED_DEV): requirements-dev.lock $(INSTALLED)
 	@echo "Installing what tests and lint need into $(VENV)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(ALIBI_VENV)/.installed: requirements-alibi.lock
+	@"$(ALIBI_PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "alibi-detect 0.11.4 needs Python 3.11, and $(ALIBI_PYTHON) is none." >&2; \
+		echo "Install it, or name it: make alibi ALIBI_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing alibi-detect into $(ALIBI_VENV): once, and some minutes"
+	@"$(ALIBI_PYTHON)" -m venv $(ALIBI_VENV)
+	@$(ALIBI_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-alibi.lock
 	@touch $@

@@ -100,6 +100,7 @@ class Daemon:
         self._waited_at = float("-inf")
         self.stream: StreamService | None = None
         self.retrainer: Retrains | None = None
+        self._alibi = parts.alibi(settings)
         self.local_token = secrets.token_urlsafe(32)
         self.limits = parts.event_limits(settings)
         self.roles = settings.role
@@ -145,6 +146,9 @@ class Daemon:
             self._run(stack, self.dispatcher.run(), "dispatcher", self.dispatcher.stop)
         self.triggers = self._make_triggers()
         self.volume = Volume(time.time())
+        # alibi-detect's processes, where a model is to be watched by them
+        if self._alibi is not None:
+            stack.callback(self._alibi.close)
         # the pipeline, at its last checkpoint
         self.pipeline = self._make_pipeline()
         await self.pipeline.load()
@@ -289,7 +293,7 @@ class Daemon:
         self.responder = Responder(self.triggers, lambda model: settings.model(model).alerts.group_seconds)
 
         def monitor_of(model: str) -> Monitor:
-            return make_monitor(model, settings.model(model), self.limits)
+            return make_monitor(model, settings.model(model), self.limits, self._alibi)
 
         seconds, most_models = settings.pipeline.checkpoint_ms / 1000, settings.limits.models
         if not settings.is_fleet:

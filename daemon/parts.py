@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from importlib import metadata
 from socket import gethostname
+from typing import TYPE_CHECKING
 
+from daemon.alibi.environment import environment, is_wanted
 from daemon.archive import Archive
 from daemon.events.event_rules import EventLimits
 from daemon.fleet.workers import Role, Worker, new_name
@@ -22,6 +24,9 @@ from daemon.web.context import Access, Limits
 from retrain.storage import open_storage
 from retrain.storage.address import Keys
 from retrain.storage.base import Storage
+
+if TYPE_CHECKING:
+    from daemon.alibi.bridge import Bridge
 
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 DAY_SECONDS = 86_400.0
@@ -87,6 +92,21 @@ def access(settings: Settings, local_token: str) -> Access:
         _plain(settings.api_token),
         _plain(settings.ingest_token),
         local_token,
+    )
+
+
+def alibi(settings: Settings, *, patient: bool = False) -> "Bridge | None":
+    """The way to alibi-detect, where a model is to be watched by it; ``patient`` waits for what takes long."""
+    if not is_wanted(settings):
+        return None
+    from daemon.alibi.bridge import Bridge
+
+    own = settings.alibi
+    return Bridge(
+        environment(settings),
+        answer_seconds=own.answer_seconds,
+        calibration_seconds=own.calibration_seconds,
+        patient=patient,
     )
 
 

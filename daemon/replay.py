@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon import parts
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
@@ -118,10 +119,11 @@ class Replay:
             store = open_store(sqlite_url(Path(folder) / "store.db"))
             async with store.begin() as connection:
                 await connection.run_sync(tables.metadata.create_all)
+            alibi = parts.alibi(self._settings, patient=True)
             pipeline = Pipeline(
                 store,
                 None,
-                lambda model: make_monitor(model, self._settings.model(model)),
+                lambda model: make_monitor(model, self._settings.model(model), alibi=alibi),
                 self._respond,
                 clock=time.time,
                 checkpoint_seconds=FAR_CHECKPOINTS_SECONDS,
@@ -147,6 +149,8 @@ class Replay:
                 if self._estimator is not None:
                     self.estimates += self._estimator.end()
             finally:
+                if alibi is not None:
+                    alibi.close()
                 await store.close()
         self.result.seconds = time.perf_counter() - started
 

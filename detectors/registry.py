@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from detectors.alibi import Alibi
 from detectors.base import Detector
 from detectors.columns import Stream
 from detectors.e_detector import EDetector
@@ -19,12 +20,14 @@ class Options:
     """What a detector may be told beside its reference.
 
     ``events_per_false_alarm`` is the detector's own share of the model's budget, in rows of its stream; ``min_effect``
-    and ``min_loss`` are the smallest changes worth raising.
+    and ``min_loss`` are the smallest changes worth raising. ``alibi`` is the way to where alibi-detect runs: without
+    one its detectors say nothing.
     """
 
     events_per_false_alarm: float = 1_000_000.0
     min_effect: float = 0.1
     min_loss: float = 0.01
+    alibi: Alibi | None = None
 
 
 Parameters = Mapping[str, Value]
@@ -83,6 +86,49 @@ def _river(name: str, make: Callable[..., Any], *, flags_only: bool = False) -> 
             min_loss=options.min_loss,
             warm_up_rows=int(parameters.get("window_size", WARM_UP_ROWS)),
             flags_only=flags_only,
+        )
+
+    return factory
+
+
+def _alibi_drift(kind: str) -> Factory:
+    def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
+        from detectors.alibi_drift import AlibiDrift
+
+        return AlibiDrift(
+            kind,
+            reference,
+            options.alibi,
+            dict(parameters),
+            events_per_false_alarm=options.events_per_false_alarm,
+            min_effect=options.min_effect,
+            min_loss=options.min_loss,
+        )
+
+    return factory
+
+
+def _alibi_joint(kind: str) -> Factory:
+    def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
+        from detectors.alibi_joint import AlibiJoint
+
+        budget = options.events_per_false_alarm
+        return AlibiJoint(kind, reference, options.alibi, dict(parameters), events_per_false_alarm=budget)
+
+    return factory
+
+
+def _alibi_outliers(kind: str) -> Factory:
+    def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
+        from detectors.alibi_outliers import AlibiOutliers
+
+        return AlibiOutliers(
+            kind,
+            reference,
+            options.alibi,
+            dict(parameters),
+            events_per_false_alarm=options.events_per_false_alarm,
+            min_effect=options.min_effect,
         )
 
     return factory
@@ -151,6 +197,21 @@ _KSWIN: Final = (
     Parameter("window_size", 100, "values that are kept", 100, 10_000),
     Parameter("stat_size", 30, "latest values that are compared with those before", 5, 50),
 )
+_ERT_MEANING: Final = "rows until a flag though nothing changed, at most; thresholds take ten simulations for each"
+_ALIBI_CVM: Final = (
+    Parameter("window_size", 80, "rows of the longer of two windows; the other is a quarter", 8, 400),
+    Parameter("most_ert", 1_000, _ERT_MEANING, 10, 10_000),
+)
+_ALIBI_FET: Final = (
+    Parameter("window_size", 200, "rows of the longer of two windows; the other is a quarter", 8, 1_000),
+    Parameter("most_ert", 1_000, _ERT_MEANING, 10, 10_000),
+)
+_ALIBI_JOINT: Final = (
+    Parameter("window_size", 25, "rows of the window, and flagged rows until it is raised", 5, 100),
+    Parameter("most_ert", 50, _ERT_MEANING, 10, 1_000),
+)
+_ALIBI_FOREST: Final = (Parameter("n_estimators", 100, "trees", 10, 1_000),)
+_ALIBI_MAHALANOBIS: Final = (Parameter("n_components", 3, "principal components", 1, 100),)
 
 _ALL: Final = (
     DetectorSpec("e_detector", frozenset(Stream), _e_detector),
@@ -163,6 +224,12 @@ _ALL: Final = (
     DetectorSpec("adwin_features", _FEATURES, _river("adwin_features", _adwin), _ADWIN),
     DetectorSpec("page_hinkley_features", _FEATURES, _river("page_hinkley_features", _page_hinkley), _PAGE_HINKLEY),
     DetectorSpec("kswin_features", _FEATURES, _river("kswin_features", _kswin), _KSWIN),
+    DetectorSpec("alibi_cvm", _FEATURES, _alibi_drift("cvm"), _ALIBI_CVM),
+    DetectorSpec("alibi_fet", _OUTCOME, _alibi_drift("fet"), _ALIBI_FET),
+    DetectorSpec("alibi_mmd", _FEATURES, _alibi_joint("mmd"), _ALIBI_JOINT),
+    DetectorSpec("alibi_lsdd", _FEATURES, _alibi_joint("lsdd"), _ALIBI_JOINT),
+    DetectorSpec("alibi_isolation_forest", _FEATURES, _alibi_outliers("isolation_forest"), _ALIBI_FOREST),
+    DetectorSpec("alibi_mahalanobis", _FEATURES, _alibi_outliers("mahalanobis"), _ALIBI_MAHALANOBIS),
 )
 
 DETECTORS: Final[dict[str, DetectorSpec]] = {spec.name: spec for spec in _ALL}

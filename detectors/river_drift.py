@@ -16,11 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Kind, StateMismatch, Verdict
+from detectors.base import StateMismatch, Verdict
 from detectors.bins import FIRST_BIN, NumberBins, as_numbers
 from detectors.columns import Columns
-from detectors.judge import Judge
-from detectors.open_alarms import OpenAlarms
+from detectors.fired import FiredAlarms
 from detectors.reference import Reference
 from detectors.river_state import freeze, thaw
 from detectors.summary import Summary
@@ -29,9 +28,6 @@ STATE_VERSION: Final = 1
 WARM_UP_ROWS: Final = 2_000
 FARTHEST: Final = 50.0
 """Scaled values are cut off here, because some of these detectors never forget a sum."""
-SUPPORT: Final = 6.0
-"""The least log likelihood, against the reference, of a change that is raised: river's detectors compare the rows with
-each other, and fire on the way back as well."""
 
 
 class RiverDrift:
@@ -57,21 +53,21 @@ class RiverDrift:
         self.name = name
         self.reference = reference
         self._make = make
-        self._judge = Judge(reference, name, min_effect, min_loss)
-        self._open = OpenAlarms(self._judge, events_per_false_alarm)
+        self._alarms = FiredAlarms(
+            reference, name, events_per_false_alarm=events_per_false_alarm, min_effect=min_effect, min_loss=min_loss
+        )
+        self._signals = self._alarms.numbers()
         self._scales: dict[int, tuple[float, float]] = {}
         self._detectors: dict[int, Any] = {}
-        for m, monitor in enumerate(self._judge.bets.monitors):
-            bins = reference.bins[monitor.s]
-            watched = reference.signals[monitor.s] == "error" or reference.signals[monitor.s].startswith("feature:")
-            if watched and monitor.kind is not Kind.QUALITY and isinstance(bins, NumberBins):
-                counts = reference.counts[monitor.s, FIRST_BIN : bins.width]
-                if flags_only and not _flags(bins):
-                    continue
-                self._scales[m] = _scale(bins, counts)
-                self._detectors[m] = make()
-                for value in self._scaled(m, _draw(bins, counts)[-warm_up_rows:]):
-                    self._detectors[m].update(value)
+        for m, signal in self._signals.items():
+            bins = reference.bins[signal]
+            counts = reference.counts[signal, FIRST_BIN : bins.width]
+            if not isinstance(bins, NumberBins) or (flags_only and not _flags(bins)):
+                continue
+            self._scales[m] = _scale(bins, counts)
+            self._detectors[m] = make()
+            for value in self._scaled(m, _draw(bins, counts)[-warm_up_rows:]):
+                self._detectors[m].update(value)
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:
         """Give every value to its detector; say at the end of a window what fired in it, and what is over."""
@@ -80,24 +76,11 @@ class RiverDrift:
         for m in self._detectors:
             for i in self._fire(m, columns):
                 fired.setdefault(int(np.searchsorted(ends, i, side="right")), []).append(m)
-        before = self._judge.history.rows
-        verdicts: list[Verdict] = []
-        done = 0
-        while done < len(summary):
-            over = self._open.evidence(summary, done)
-            stop = done + self._open.first_stop(over, before + ends[done:])
-            w = min([len(summary) - 1, stop, *(w for w in fired if w >= done)])
-            self._judge.history.extend(summary, done, w + 1)
-            row, ts = int(summary.last_rows[w]), float(summary.last_ts[w])
-            verdicts += [verdict for _, verdict in self._open.close(over[w - done], row, ts) if verdict is not None]
-            for m in dict.fromkeys(fired.get(w, ())):
-                verdicts += self._consider(m, row, ts)
-            done = w + 1
-        return verdicts
+        return self._alarms.update(summary, fired)
 
     def _fire(self, m: int, columns: Columns) -> list[int]:
         """Positions of the values at which the detector of monitor m fires."""
-        column = columns.values.get(self.reference.signals[self._judge.bets.monitors[m].s])
+        column = columns.values.get(self.reference.signals[self._signals[m]])
         if column is None:
             return []
         numbers = as_numbers(column)
@@ -116,22 +99,12 @@ class RiverDrift:
         scaled: list[float] = np.clip((numbers - mean) / deviation, low, high).tolist()
         return scaled
 
-    def _consider(self, m: int, row: int, ts: float) -> list[Verdict]:
-        if m in self._open:
-            return []
-        change, effect = self._judge.change(m, not_before=self._open.over_since(m))
-        if effect.value < self._judge.least(m) or change.gain < SUPPORT:
-            return []
-        self._open.add(m, row, change)
-        return [self._judge.verdict(m, change, effect, row=row, ts=ts, evidence={})]
-
     def state(self) -> dict[str, Any]:
         """Everything needed to go on later."""
         return {
             "fingerprint": self._fingerprint(),
             "detectors": [[m, freeze(detector)] for m, detector in self._detectors.items()],
-            "open": self._open.to_dict(),
-            "judge": self._judge.to_dict(),
+            **self._alarms.to_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -143,13 +116,12 @@ class RiverDrift:
             detectors[m] = self._make()
             thaw(detectors[m], frozen)
         self._detectors = detectors
-        self._open.restore(state["open"])
-        self._judge.restore(state["judge"])
+        self._alarms.restore(state)
 
     def _fingerprint(self) -> list[Any]:
         detector = self._make()
         parameters = repr((type(detector).__name__, detector._get_params()))  # noqa: SLF001 (there is no other way)
-        return [self.name, STATE_VERSION, version("river"), parameters, self._judge.fingerprint]
+        return [self.name, STATE_VERSION, version("river"), parameters, self._alarms.judge.fingerprint]
 
 
 def _flags(bins: NumberBins) -> bool:

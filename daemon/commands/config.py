@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from daemon.alibi.environment import environment, examine, is_wanted
 from daemon.choices import check
 from daemon.commands.asking import as_json_option
 from daemon.commands.output import Failure, role_option, say_json, settings, table
@@ -25,6 +26,9 @@ def check_config(role: str | None, *, as_json: bool) -> None:
             say_json({"valid": False, "problems": [str(problem) for problem in error.problems]})
         raise Failure(str(error), os.EX_CONFIG) from None
     rows, doubts = describe(found), [str(one) for one in warnings(found)]
+    if is_wanted(found):
+        wrong = examine(environment(found))
+        doubts += [] if wrong is None else [wrong]
     if as_json:
         say_json({"valid": True, "warnings": doubts, "settings": [asdict(row) for row in rows]})
         return

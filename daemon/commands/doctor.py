@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from daemon.alibi.environment import HINT, environment, examine, is_wanted
 from daemon.client import Client, NoAnswer, Refused
 from daemon.commands import doctor_fleet
 from daemon.commands.asking import as_json_option
@@ -18,6 +19,7 @@ from daemon.commands.output import say_json
 from daemon.parts import transport_options
 from daemon.settings import Settings, SettingsError, load, warnings
 from daemon.transports.errors import CannotOpen
+from detectors.alibi import VERSION
 
 LEAST_FREE_BYTES = 1 << 30
 
@@ -58,6 +60,8 @@ def _examine() -> Iterator[Finding]:
         yield Finding("settings", well=True, detail=str(doubt), doubtful=True)
     for check in (_data_folder, _disk, _broker, _store, _archive, _trainer, _daemon):
         yield check(settings)
+    if is_wanted(settings):
+        yield _alibi(settings)
     if settings.is_fleet:
         yield from doctor_fleet.examine(settings)
 
@@ -155,6 +159,13 @@ def _trainer(settings: Settings) -> Finding:
     return Finding(
         "trainer", found, f"{python} {' '.join(retrain.command)}", "set DRIFTD_RETRAIN__PYTHON to your interpreter"
     )
+
+
+def _alibi(settings: Settings) -> Finding:
+    found = environment(settings)
+    wrong = examine(found)
+    detail = f"{found.python} has alibi-detect {VERSION}" if wrong is None else wrong
+    return Finding("alibi-detect", wrong is None, detail, HINT)
 
 
 def _daemon(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ from daemon.monitoring.tasks import Task
 from daemon.settings import DetectorChoice, ModelSettings
 from daemon.settings import Task as ChosenTask
 from detectors import registry
+from detectors.alibi import Alibi
 from detectors.base import Detector
 from detectors.columns import Stream
 from detectors.reference import Reference
@@ -19,8 +20,10 @@ SHARES = {Stream.FEATURES: 1 / 3, Stream.PREDICTION: 1 / 3, Stream.OUTCOME: 1 / 
 """How a model's budget of false alarms is split: false alarms of its streams add up, so their shares add up to 1."""
 
 
-def make_monitor(model: str, settings: ModelSettings, limits: EventLimits = DEFAULT_LIMITS) -> Monitor:
-    """The monitor of ``model``."""
+def make_monitor(
+    model: str, settings: ModelSettings, limits: EventLimits = DEFAULT_LIMITS, alibi: Alibi | None = None
+) -> Monitor:
+    """The monitor of ``model``; ``alibi`` is the way to where alibi-detect runs."""
     options = MonitorOptions(
         reference_rows=settings.reference_rows,
         window_rows=settings.window_rows,
@@ -38,7 +41,7 @@ def make_monitor(model: str, settings: ModelSettings, limits: EventLimits = DEFA
     def build(reference: Reference) -> Sequence[Detector]:
         watching = [one for one in chosen if reference.stream in DETECTORS[one.name].streams]
         share = SHARES[reference.stream] / max(len(watching), 1)
-        told = Options(settings.events_per_false_alarm / share, settings.min_effect, settings.min_loss)
+        told = Options(settings.events_per_false_alarm / share, settings.min_effect, settings.min_loss, alibi)
         made = [registry.build(one.name, reference, told, dict(one.options)) for one in watching]
         return [detector for detector in made if detector is not None]
 

@@ -123,6 +123,19 @@ class PipelineSettings(Group):
     """With events waiting and none processed for so long, the daemon ends so that it is started again."""
 
 
+class AlibiSettings(Group):
+    """The detectors of alibi-detect, which run in an environment of their own (docs/alibi.md)."""
+
+    python: Annotated[Path, Unset("that of the environment which `make alibi` makes")] | None = None
+    """Interpreter of the environment that has alibi-detect 0.11.4."""
+    memory_mb: Megabytes = 3_072
+    """Most private memory of one of its processes, in MiB; Linux keeps to it."""
+    answer_seconds: Seconds = 20.0
+    """How long to wait for an answer; then the process is ended, and another started."""
+    calibration_seconds: Seconds = 1_800.0
+    """How long finding the thresholds of one detector may take, beside everything else."""
+
+
 class DeadLetterSettings(Group):
     """Events that could not be used, kept to be looked at and sent again. Beyond a limit the oldest go."""
 
@@ -210,6 +223,7 @@ class Settings(ModelSettings, BaseSettings):
     limits: LimitSettings = LimitSettings()
     pipeline: PipelineSettings = PipelineSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    alibi: AlibiSettings = AlibiSettings()
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     """Settings of single models, by ``model_key``, each complete."""
 

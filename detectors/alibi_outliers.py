@@ -1,0 +1,92 @@
+"""alibi-detect's outlier detectors: how strange a row is among the reference's.
+
+Isolation forest: Liu, Ting and Zhou 2008. Mahalanobis: the distance in the leading principal components. They run
+elsewhere (see ``alibi.py``), fitted to half the reference's sample; the scores of the other half say what is normal for
+a live row. So that a score depends on its row alone, Mahalanobis does not go on learning from the live rows.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from detectors.alibi import FEWEST_ROWS, Alibi, Asked, Numbers, Task, fingerprint, numbers
+from detectors.base import StateMismatch, Verdict
+from detectors.columns import Columns, Stream
+from detectors.e_detector import EDetector
+from detectors.laws import ANOMALY_SCORE
+from detectors.parameters import Value
+from detectors.reference import Reference
+from detectors.summary import Summary, summarise
+
+
+class AlibiOutliers:
+    """Scores rows of features, and raises ANOMALY where strange ones become more frequent.
+
+    How often is decided by an e-detector on the score, as with half-space trees, so that the budget holds here as well.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        reference: Reference,
+        alibi: Alibi | None,
+        parameters: dict[str, Value],
+        *,
+        events_per_false_alarm: float,
+        min_effect: float,
+    ) -> None:
+        self.name = f"alibi_{kind}"
+        self.reference = reference
+        self._budget, self._min_effect = events_per_false_alarm, min_effect
+        columns = Numbers(reference, numbers(reference))
+        learned, held_out = columns.sample[::2], columns.sample[1::2]
+        if "n_components" in parameters:
+            parameters = parameters | {"n_components": min(int(parameters["n_components"]), max(len(columns), 1))}
+        enough = len(columns) > 0 and len(columns.sample) >= FEWEST_ROWS
+        task = Task(kind, parameters, learned, held_out, 0.0) if enough else None
+        self._asked = Asked(alibi, task, columns, 0)
+        self._fingerprint = fingerprint(self.name, reference, parameters)
+        self._detector: EDetector | None = None
+
+    def update(self, summary: Summary, columns: Columns) -> list[Verdict]:
+        """Have the rows scored, and say in which windows strange ones became more frequent, or normal again."""
+        answers = self._asked.answers(columns)
+        if answers is None:
+            return []
+        detector = self._begun()
+        scores = _as_columns(answers[:, 0], columns.rows, columns.ts)
+        law, window = detector.reference, int(summary.sizes[0])
+        codes = law.encode(scores)
+        counted = summarise(law.stream, law.signals, codes, law.width, columns.rows, columns.ts, window)
+        return [replace(verdict, ranking=()) for verdict in detector.update(counted, scores)]
+
+    def _begun(self) -> EDetector:
+        """The e-detector on the scores, once it is known which are normal."""
+        if self._detector is None:
+            assert self._asked.calibration is not None  # noqa: S101 (there has been an answer)
+            normal = np.array(self._asked.calibration["scores"], dtype=np.float64)
+            reference = Reference.learn(_as_columns(normal, np.arange(len(normal)), np.arange(len(normal)) * 1.0))
+            self._detector = EDetector(reference, self._budget, self._min_effect, name=self.name)
+        return self._detector
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on later."""
+        return {
+            "fingerprint": self._fingerprint,
+            "asked": self._asked.state(),
+            "detector": None if self._detector is None else self._detector.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``. Raises StateMismatch where reference, parameters or alibi-detect's release differ."""
+        if state.get("fingerprint") != self._fingerprint:
+            raise StateMismatch(f"the state of another detector than this {self.name}, or of another alibi-detect")
+        self._asked.restore(state["asked"])
+        self._detector = None
+        if state["detector"] is not None:
+            self._begun().restore(state["detector"])
+
+
+def _as_columns(scores: Any, rows: Any, ts: Any) -> Columns:
+    return Columns(Stream.FEATURES, rows, ts, {ANOMALY_SCORE: scores})
