@@ -136,7 +136,11 @@ class TestDecompression:
         assert error.value.status == 413
         assert error.value.members["limit"] == 1_000_000
 
-    @pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"x" * 100)[:-9], gzip.compress(b"x") + b"rest"])
+    @pytest.mark.parametrize(
+        "body",
+        [b"no gzip", gzip.compress(b"x" * 100)[:-9], gzip.compress(b"x") + b"rest"],
+        ids=["none", "cut off", "rest"],
+    )
     def test_says_that_damaged_data_is_damaged(self, body: bytes) -> None:
         with pytest.raises(Problem) as error:
             _decoder("gzip")(body, 1_000)
