@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -233,7 +233,7 @@ def _label_shift(rng: np.random.Generator, _world: Any) -> Callable[[Batch], Bat
     return resample
 
 
-def _numbers(world: Any) -> list[int]:
+def _numbers(world: "World | RealWorld") -> list[int]:
     return world.names("normal", "lognormal", "correlated", "range")
 
 
@@ -457,17 +457,21 @@ def main() -> None:
     """Print the confusion matrix, how many were named right and when, and retrains on broken data."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--worlds", choices=("seeded", "real", "both"), default="both")
     parser.add_argument("--data", type=Path, default=os.environ.get("DRIFTD_TEST_DATA"), help="[$DRIFTD_TEST_DATA]")
     given = parser.parse_args()
     began = time.perf_counter()
-    print("Seeded worlds")
-    table([(one, [run(one, seed) for seed in range(given.runs)]) for one in SCENARIOS])
-    if given.data is None:
+    if given.worlds != "real":
+        print("Seeded worlds")
+        table((one, [run(one, seed) for seed in range(given.runs)]) for one in SCENARIOS)
+    if given.worlds == "seeded":
+        pass
+    elif given.data is None:
         print("credit_default is skipped: --data (or DRIFTD_TEST_DATA) is to name the folder that has it")
     else:
         path = given.data / "credit_default" / "credit_default.csv.gz"
         print("\ncredit_default")
-        table([(one, [run_real(one, seed, path) for seed in range(given.runs)]) for one in REAL])
+        table((one, [run_real(one, seed, path) for seed in range(given.runs)]) for one in REAL)
     print(f"{time.perf_counter() - began:.0f} s")
 
 
@@ -481,10 +485,12 @@ SHORT: Final = {
 }
 
 
-def table(results: list[tuple[Scenario, list[Run]]]) -> None:
+def table(results: Iterable[tuple[Scenario, list[Run]]]) -> None:
     """What was named, a line a scenario; ``rows`` are those from the change to the naming, the median."""
     print(f"  {'what happened':<16}" + "".join(f"{one:>10}" for one in SHORT.values()) + "   right  in the end  rows")
+    done = []
     for scenario, found in results:
+        done.append((scenario, found))
         counts = Counter(one.first for one in found)
         right, ended = (
             100 * sum(getattr(one, which) is scenario.cause for one in found) / len(found)
@@ -494,7 +500,7 @@ def table(results: list[tuple[Scenario, list[Run]]]) -> None:
         cells = "".join(f"{counts[one]:>10}" for one in SHORT)
         middle = f"{np.median(rows):6.0f}" if rows else "     -"
         print(f"  {scenario.name:<16}{cells}{right:6.1f} %{ended:10.1f} %{middle}", flush=True)
-    every = [(scenario.cause, one) for scenario, found in results for one in found]
+    every = [(scenario.cause, one) for scenario, found in done for one in found]
     first, last = (
         100 * sum(getattr(one, which) is cause for cause, one in every) / len(every) for which in ("first", "last")
     )
@@ -502,7 +508,7 @@ def table(results: list[tuple[Scenario, list[Run]]]) -> None:
     for always in (Cause.COVARIATE_SHIFT, Cause.CONCEPT_DRIFT, Cause.DATA_BROKEN):
         share = 100 * sum(cause is always for cause, _ in every) / len(every)
         print(f"  always {SHORT[always]}: {share:.1f} %")
-    broken = [(scenario, one) for scenario, found in results if scenario.breakage for one in found]
+    broken = [(scenario, one) for scenario, found in done if scenario.breakage for one in found]
     kinds = 100 * sum(one.breakage == scenario.breakage for scenario, one in broken) / len(broken)
     trained = sum(one.trained for _, one in broken)
     print(f"  how data is broken is right in {kinds:.1f} %; retrains that it would start: {trained} of {len(broken)}")
