@@ -38,8 +38,10 @@ STOPPED_SHARE: Final = 0.97
 FROZEN_SHARE: Final = 0.9
 FROZEN_ROWS: Final = 20
 FROZEN_FACTOR: Final = 3.0
+RARE_VALUE: Final = 0.02
 """A number has frozen when so large a share of so many independent rows is one value, and this many times that of any
-value before."""
+value before. Where no value had as much as ``RARE_VALUE``, ``FEWEST_ROWS`` rows are enough, however alike neighbours
+are: nearly the same is not the same."""
 SHAPE_GAIN: Final = 0.25
 """The distance between two distribution functions (Kolmogorov and Smirnov) has to fall by this much when the unit is
 changed back."""
@@ -224,11 +226,12 @@ def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def _frozen(reference: Reference, s: int, values: NDArray[np.float64]) -> Broken | None:
     present = values[np.isfinite(values)]
-    if len(present) * float(reference.temper[s]) < FROZEN_ROWS:
-        return None
     before = reference.sample[:, s]
     before = before[np.isfinite(before)]
     usual = float(np.unique(before, return_counts=True)[1].max() / len(before)) if len(before) else 1.0
+    rows = len(present) if usual <= RARE_VALUE else len(present) * float(reference.temper[s])
+    if rows < (FEWEST_ROWS if usual <= RARE_VALUE else FROZEN_ROWS):
+        return None
     distinct, counts = np.unique(present, return_counts=True)
     share = float(counts.max() / len(values))
     if share < FROZEN_SHARE or share < FROZEN_FACTOR * usual:

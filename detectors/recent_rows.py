@@ -57,8 +57,9 @@ class RecentRows:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The reverse of ``to_dict``."""
-        points = np.frombuffer(data["points"], dtype=np.float32).reshape(-1, data["signals"])
-        return cls(np.frombuffer(data["rows"], dtype=np.int64), points)
+        rows = np.frombuffer(data["rows"], dtype=np.int64)
+        points = np.frombuffer(data["points"], dtype=np.float32)
+        return cls(rows, points.reshape(len(rows), data["signals"]))
 
 
 def most_rows(signals: int) -> int:

@@ -100,7 +100,7 @@ def triage(raised: Raised, known: Known, regimes: tuple[Regime, ...] = ()) -> Na
     if broken:
         whole, complete = _without(known, broken)
         if not complete:
-            return _of_broken(broken[0])
+            return _of_broken(broken[0]) if _follows(raised) else _beside(broken[0])
     weighed, moved = _weigh(whole)
     if broken and not _beyond(raised, broken, whole, weighed, moved):
         return _of_broken(broken[0])
@@ -147,6 +147,16 @@ def _explains(own: Broken, kind: Kind) -> bool:
         return True
     whole_law = own.kind in (Breakage.UNIT_CHANGE, Breakage.STOPPED_FEED) or own.share >= MOST_OF_THE_ROWS
     return kind is Kind.DRIFT and whole_law
+
+
+def _follows(raised: Raised) -> bool:
+    """Whether what was raised follows from the features: no feature follows from another one."""
+    return not raised.signal.startswith("feature:")
+
+
+def _beside(broken: Broken) -> Named:
+    text = f"too few whole rows to tell why: {_name(broken.signal)} {broken.text()}"
+    return Named(Cause.UNKNOWN, 0.0, text)
 
 
 def _of_broken(broken: Broken) -> Named:
