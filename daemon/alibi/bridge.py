@@ -145,7 +145,9 @@ class Bridge:
 
     def calibrate(self, task: Task) -> "Future[Calibration]":
         """Have a task calibrated, once those that came before are."""
-        return self._workers[1].submit(self._calibrate, task)
+        calibration = self._workers[1].submit(self._calibrate, task)
+        calibration.add_done_callback(lambda _: self._begin())  # so that it can be asked by the time of the next row
+        return calibration
 
     def wait_for(self, future: "Future[Any]") -> bool:
         """Whether it is done by now."""
@@ -221,20 +223,23 @@ class Bridge:
 
     def _running(self) -> Process | None:
         """The process, if there is one by now; where there is none, one is being started."""
-        if self._process is not None or self._closed:
+        self._start_if_none()
+        if self._starting is None or not self.wait_for(self._starting):
             return self._process
-        if self._starting is None:
-            if self._trouble.waits:
-                return None
-            self._starting = self._workers[0].submit(self._start)
-        if not self.wait_for(self._starting):
-            return None
         starting, self._starting = self._starting, None
         try:
             self._process = starting.result()
         except ChildFailed as failed:
             self._trouble.met(failed)
         return self._process
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._start_if_none()
+
+    def _start_if_none(self) -> None:
+        if self._process is None and self._starting is None and not self._closed and not self._trouble.waits:
+            self._starting = self._workers[0].submit(self._start)
 
     def _may_wait(self) -> bool:
         if self._patient:

@@ -17,7 +17,7 @@ PREFIX: Final = "alibi_"
 WITH_TENSORFLOW: Final = frozenset({"alibi_mmd", "alibi_lsdd"})
 MADE: Final = Path(__file__).resolve().parents[2] / ".venv-alibi" / "bin" / "python"
 """The interpreter of the environment that `make alibi` makes, in a clone."""
-RELEASES: Final = ("0.11.", "0.12.", "0.13.")
+RELEASES: Final = ("0.11.", "0.12.")
 """Releases whose online detectors are like those of 0.11.4."""
 HELLO_SECONDS: Final = 120.0
 """For the imports, on a machine that does much else."""

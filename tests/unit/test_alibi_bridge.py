@@ -299,16 +299,18 @@ def test_the_process_ends_with_whoever_started_it() -> None:
     start = (
         "import sys, time; from daemon.alibi.process import Process;"
         f"one = Process([sys.executable, '-I', {str(SCRIPT)!r}, '1024', 'plain']);"
-        "print(one.pid, flush=True); time.sleep(600)"
+        "print(one.pid, one._folder.name, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
+    number, folder = parent.stdout.readline().split()
+    pid = int(number)
     assert is_running(pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()
     wait_until(lambda: not is_running(pid))
+    assert not Path(folder).exists()
 
 
 def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
