@@ -53,7 +53,7 @@ docs: $(INSTALLED) ## write down what the code says: settings, command line, HTT
 soak: $(INSTALLED_DEV) ## all tests again, with many more and random examples; takes long
 	@DRIFTD_TEST_PROFILE=soak $(BIN)/python -m pytest $(ARGS)
 
-alibi: $(ALIBI_VENV)/.installed ## what the detectors of alibi-detect need, in an environment of its own (2.5 GB)
+alibi: $(ALIBI_VENV)/.installed ## what the detectors of alibi-detect need, in an environment of its own (2.2 GB)
 
 lock: ## resolve the dependencies again and write the lock files
 	@$(call find_python) && "$$python" -m venv $(LOCK_VENV)

@@ -108,21 +108,11 @@ def _alibi_drift(kind: str) -> Factory:
     return factory
 
 
-def _alibi_joint(kind: str) -> Factory:
+def _alibi_scores(kind: str) -> Factory:
     def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
-        from detectors.alibi_joint import AlibiJoint
+        from detectors.alibi_scores import AlibiScores
 
-        budget = options.events_per_false_alarm
-        return AlibiJoint(kind, reference, options.alibi, dict(parameters), events_per_false_alarm=budget)
-
-    return factory
-
-
-def _alibi_outliers(kind: str) -> Factory:
-    def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
-        from detectors.alibi_outliers import AlibiOutliers
-
-        return AlibiOutliers(
+        return AlibiScores(
             kind,
             reference,
             options.alibi,
@@ -197,7 +187,7 @@ _KSWIN: Final = (
     Parameter("window_size", 100, "values that are kept", 100, 10_000),
     Parameter("stat_size", 30, "latest values that are compared with those before", 5, 50),
 )
-_ERT_MEANING: Final = "rows until a flag though nothing changed, at most; thresholds take ten simulations for each"
+_ERT_MEANING: Final = "rows until a flag though nothing changed, at most; window_size at least"
 _ALIBI_CVM: Final = (
     Parameter("window_size", 80, "rows of the longer of two windows; the other is a quarter", 8, 400),
     Parameter("most_ert", 1_000, _ERT_MEANING, 10, 10_000),
@@ -206,10 +196,7 @@ _ALIBI_FET: Final = (
     Parameter("window_size", 200, "rows of the longer of two windows; the other is a quarter", 8, 1_000),
     Parameter("most_ert", 1_000, _ERT_MEANING, 10, 10_000),
 )
-_ALIBI_JOINT: Final = (
-    Parameter("window_size", 25, "rows of the window, and flagged rows until it is raised", 5, 100),
-    Parameter("most_ert", 50, _ERT_MEANING, 10, 1_000),
-)
+_ALIBI_JOINT: Final = (Parameter("window_size", 25, "latest rows that are compared with the reference", 5, 50),)
 _ALIBI_FOREST: Final = (Parameter("n_estimators", 100, "trees", 10, 1_000),)
 _ALIBI_MAHALANOBIS: Final = (Parameter("n_components", 3, "principal components", 1, 100),)
 
@@ -226,10 +213,10 @@ _ALL: Final = (
     DetectorSpec("kswin_features", _FEATURES, _river("kswin_features", _kswin), _KSWIN),
     DetectorSpec("alibi_cvm", _FEATURES, _alibi_drift("cvm"), _ALIBI_CVM),
     DetectorSpec("alibi_fet", _OUTCOME, _alibi_drift("fet"), _ALIBI_FET),
-    DetectorSpec("alibi_mmd", _FEATURES, _alibi_joint("mmd"), _ALIBI_JOINT),
-    DetectorSpec("alibi_lsdd", _FEATURES, _alibi_joint("lsdd"), _ALIBI_JOINT),
-    DetectorSpec("alibi_isolation_forest", _FEATURES, _alibi_outliers("isolation_forest"), _ALIBI_FOREST),
-    DetectorSpec("alibi_mahalanobis", _FEATURES, _alibi_outliers("mahalanobis"), _ALIBI_MAHALANOBIS),
+    DetectorSpec("alibi_mmd", _FEATURES, _alibi_scores("mmd"), _ALIBI_JOINT),
+    DetectorSpec("alibi_lsdd", _FEATURES, _alibi_scores("lsdd"), _ALIBI_JOINT),
+    DetectorSpec("alibi_isolation_forest", _FEATURES, _alibi_scores("isolation_forest"), _ALIBI_FOREST),
+    DetectorSpec("alibi_mahalanobis", _FEATURES, _alibi_scores("mahalanobis"), _ALIBI_MAHALANOBIS),
 )
 
 DETECTORS: Final[dict[str, DetectorSpec]] = {spec.name: spec for spec in _ALL}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import s3_server
+from alibi_detect_once import AlibiOnce, NoAlibi
 from databases import Database, Postgresql, Sqlite, sqlite
 from hypothesis import settings
 from kafka_broker import Broker, NoBroker
@@ -95,6 +96,17 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         return open_storage(str(tmp_path / "storage"))
     server = request.getfixturevalue("s3")
     return open_storage(server.address(f"tests/{tmp_path.name}"), Keys(s3_server.ACCESS_KEY, s3_server.SECRET_KEY))
+
+
+@pytest.fixture(scope="session")
+def alibi() -> Iterator[AlibiOnce]:
+    """The way to alibi-detect, in the environment that `make alibi` makes; without one, who asks for it is skipped."""
+    try:
+        asked = AlibiOnce()
+    except NoAlibi as absent:
+        pytest.skip(str(absent))
+    yield asked
+    asked.close()
 
 
 @pytest.fixture(scope="session")

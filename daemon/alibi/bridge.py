@@ -9,8 +9,9 @@ import math
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +39,7 @@ class _Trouble:
     """What goes wrong, said once, and when it is tried again."""
 
     of: str
+    clock: Callable[[], float]
     said: str | None = None
     wait: float = FIRST_RETRY_SECONDS
     until: float = 0.0
@@ -46,7 +48,7 @@ class _Trouble:
         if self.said != str(error):
             log.error("alibi-detect says nothing for now; the other detectors go on", of=self.of, error=str(error))
         self.said = str(error)
-        self.until = time.monotonic() + self.wait
+        self.until = self.clock() + self.wait
         self.wait = min(2 * self.wait, MOST_RETRY_SECONDS)
 
     def over(self) -> None:
@@ -56,18 +58,19 @@ class _Trouble:
 
     @property
     def waits(self) -> bool:
-        return time.monotonic() < self.until
+        return self.clock() < self.until
 
 
 @dataclass(slots=True)
 class _Allowance:
     """Seconds that may be spent waiting: so many are saved as pass, times ``SHARE``."""
 
+    clock: Callable[[], float]
     seconds: float = SAVED_SECONDS
-    at: float = field(default_factory=time.monotonic)
+    at: float = float("-inf")
 
     def left(self) -> bool:
-        now = time.monotonic()
+        now = self.clock()
         self.seconds, self.at = min(self.seconds + SHARE * (now - self.at), SAVED_SECONDS), now
         return self.seconds > 0
 
@@ -86,19 +89,21 @@ class Bridge:
         answer_seconds: float,
         calibration_seconds: float,
         patient: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environment = environment
         self._answer_seconds = answer_seconds
         self._calibration_seconds = calibration_seconds
         self._patient = patient
+        self.clock = clock
         self._lock = threading.Lock()
         self._closed = False
         self._process: Process | None = None
         self._live: set[Process] = set()
         self._starting: Future[Process] | None = None
         self._workers = ThreadPoolExecutor(1, "alibi"), ThreadPoolExecutor(1, "alibi-calibration")
-        self._trouble = _Trouble("all models")
-        self._allowance = _Allowance()
+        self._trouble = _Trouble("all models", clock)
+        self._allowance = _Allowance(clock)
         self._behind = False
         self._keys = itertools.count()
         self._forgotten: list[int] = []
@@ -140,7 +145,9 @@ class Bridge:
 
     def calibrate(self, task: Task) -> "Future[Calibration]":
         """Have a task calibrated, once those that came before are."""
-        return self._workers[1].submit(self._calibrate, task)
+        calibration = self._workers[1].submit(self._calibrate, task)
+        calibration.add_done_callback(lambda _: self._begin())  # so that it can be asked by the time of the next row
+        return calibration
 
     def wait_for(self, future: "Future[Any]") -> bool:
         """Whether it is done by now."""
@@ -208,28 +215,31 @@ class Bridge:
         return np.array(found, dtype=np.float64)
 
     def _wait(self, process: Process, asked: dict[str, Any]) -> dict[str, Any]:
-        began = time.monotonic()
+        began = self.clock()
         try:
             return process.ask(asked, self._answer_seconds)
         finally:
-            self._allowance.seconds -= time.monotonic() - began
+            self._allowance.seconds -= self.clock() - began
 
     def _running(self) -> Process | None:
         """The process, if there is one by now; where there is none, one is being started."""
-        if self._process is not None or self._closed:
+        self._start_if_none()
+        if self._starting is None or not self.wait_for(self._starting):
             return self._process
-        if self._starting is None:
-            if self._trouble.waits:
-                return None
-            self._starting = self._workers[0].submit(self._start)
-        if not self.wait_for(self._starting):
-            return None
         starting, self._starting = self._starting, None
         try:
             self._process = starting.result()
         except ChildFailed as failed:
             self._trouble.met(failed)
         return self._process
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._start_if_none()
+
+    def _start_if_none(self) -> None:
+        if self._process is None and self._starting is None and not self._closed and not self._trouble.waits:
+            self._starting = self._workers[0].submit(self._start)
 
     def _may_wait(self) -> bool:
         if self._patient:
@@ -258,7 +268,7 @@ class Session:
         """The process that has this detector, with all rows so far."""
         self._bridge = bridge
         self._calibration: Future[Calibration] | None = None
-        self.trouble = _Trouble(f"alibi_{task.kind}")
+        self.trouble = _Trouble(f"alibi_{task.kind}", bridge.clock)
 
     def calibrate(self) -> Calibration | None:
         """See ``detectors.alibi.Session``."""

@@ -7,20 +7,24 @@ depend on what was asked alone: whatever is random is seeded.
 
 import io
 import json
+import math
 import os
 import queue
 import resource
+import shutil
 import socket
 import struct
 import sys
 import threading
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 SEED = 11
 SIMULATIONS = 10
-"""Of alibi-detect's bootstrap, for each row of the expected run time."""
+"""Of alibi-detect's bootstrap that have to be left at the end, for each row of the expected run time."""
+HOMES = "driftd-alibi-"
 LENGTH = struct.Struct(">I")
 AT_ONCE = 64
 """Streams that are simulated at the same time, for CVM: more of them take more memory, and no less time."""
@@ -30,16 +34,15 @@ Answer = Callable[[Rows], list[list[float]]]
 
 
 class Drift:
-    """One of alibi-detect's online detectors, with the thresholds it was once given, in bounded memory."""
+    """CVM or FET, with thresholds that were found once, in bounded memory."""
 
     def __init__(self, kind: str, parameters: dict[str, Any], reference: Rows, calibration: dict[str, Any]) -> None:
         self._kind = kind
         self._keep = int(parameters["window_size"])
-        seeded()
         self.detector = make(kind, parameters, reference, calibration)
 
     def answer(self, rows: Rows) -> list[list[float]]:
-        """Whether each row is flagged: for each signal, or with MMD and LSDD for all together."""
+        """Whether each row is flagged, signal by signal."""
         return [self._flags(row) for row in rows]
 
     def _flags(self, row: Rows) -> list[float]:
@@ -49,115 +52,113 @@ class Drift:
         if self._kind == "fet":
             # where a statistic is as large as its threshold, it is tossed up: the same way for the same rows
             np.random.seed(zlib.crc32(np.packbits(detector.xs[-self._keep :] > 0).tobytes()))  # noqa: NPY002
-            row = row > 0
-        found = detector.predict(row)["data"]
-        if self._kind == "cvm":
-            import warnings
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # windows that are not full yet
-                flags = np.nanmax(found["test_stat"], axis=0) > found["threshold"]
-            answer = [float(flag) for flag in flags]
+            flags = [float(detector.predict(row > 0)["data"]["is_drift"])]
         else:
-            answer = [float(found["is_drift"])]
-        self._cut()
-        return answer
-
-    def _cut(self) -> None:
-        """alibi-detect keeps every row and every statistic for ever; it looks at the last ones only."""
-        detector = self.detector
+            found = detector.predict(row)["data"]
+            highest = np.nan_to_num(found["test_stat"], nan=-np.inf).max(axis=0)  # of windows that are full
+            flags = [float(flag) for flag in highest > found["threshold"]]
+        # alibi-detect keeps every row and every statistic for ever, and looks at the last ones only
         detector.test_stats = detector.test_stats[-1:]
         detector.drift_preds = detector.drift_preds[-1:]
-        if hasattr(detector, "xs"):
-            detector.xs = detector.xs[-self._keep :]
+        detector.xs = detector.xs[-self._keep :]
+        return flags
 
 
-class Outliers:
-    """One of alibi-detect's outlier detectors, fitted to rows once: it does not learn from those that it scores."""
+class Scores:
+    """An outlier detector, MMD or LSDD: a number for each row, higher is stranger."""
 
-    def __init__(self, kind: str, parameters: dict[str, Any], reference: Rows) -> None:
-        seeded()
-        if kind == "isolation_forest":
+    def __init__(self, kind: str, parameters: dict[str, Any], reference: Rows, calibration: dict[str, Any]) -> None:
+        self._learned: dict[str, Any] = {}
+        self._together = kind == "isolation_forest"
+        self._type = "float32" if kind in TOGETHER else "float64"
+        if kind in TOGETHER:
+            self.detector = make(kind, parameters, reference, calibration)
+        elif kind == "isolation_forest":
             from alibi_detect.od.isolationforest import IForest
 
-            forest = IForest(threshold=0.0, n_estimators=int(parameters["n_estimators"]))
-            forest.fit(reference)
-            self._score: Callable[[Rows], Rows] = forest.score
+            seeded()
+            self.detector = IForest(threshold=0.0, n_estimators=int(parameters["n_estimators"]))
+            self.detector.fit(reference)
         else:
             from alibi_detect.od.mahalanobis import Mahalanobis
 
-            self._distance = Mahalanobis(threshold=0.0, n_components=int(parameters["n_components"]))
-            self._distance.score(reference)
-            self._learned = dict(vars(self._distance))
-            self._score = self._distances
-
-    def _distances(self, rows: Rows) -> list[float]:
-        scores = []
-        for row in rows:  # one by one: its answers depend on the rows of the same call
-            vars(self._distance).update(self._learned)
-            scores.append(self._distance.score(row[None])[0])
-        return scores
+            self.detector = Mahalanobis(threshold=0.0, n_components=int(parameters["n_components"]))
+            self.detector.score(reference)
+            self._learned = dict(vars(self.detector))
 
     def answer(self, rows: Rows) -> list[list[float]]:
-        """The score of each row: higher is stranger."""
-        return [[float(score)] for score in self._score(rows)]
+        """The score of each row."""
+        if self._together:
+            return [[float(score)] for score in self.detector.score(rows)]
+        return [[self._score(row.astype(self._type))] for row in rows]
+
+    def _score(self, row: Rows) -> float:
+        if not self._learned:
+            return float(self.detector.score(row))
+        # as it was fitted: what Mahalanobis answers depends on the rows of the same call, and on all before
+        vars(self.detector).update(self._learned)
+        return float(self.detector.score(row[None])[0])
 
 
-def make(
-    kind: str, parameters: dict[str, Any], reference: Rows, calibration: dict[str, Any] | None, ert: float = 100.0
-) -> Any:
-    """An online detector; it finds thresholds of its own where there is no ``calibration``, which takes long."""
+FLAGGING = ("cvm", "fet")
+TOGETHER = ("mmd", "lsdd")
+"""Kinds that compare the last rows, with all their numbers, with the reference."""
+CALIBRATED = {"cvm": ("thresholds",), "fet": ("thresholds", "permit_probs"), "lsdd": ("H_lam_inv",)}
+"""What is found by simulation, and is stored by whoever asked for it."""
+
+
+def make(kind: str, parameters: dict[str, Any], reference: Rows, known: dict[str, Any] | None, ert: float = 0.0) -> Any:
+    """An online detector; it simulates what it has to know where nothing is ``known``, which takes long."""
     size = int(parameters["window_size"])
-    bootstraps = {"ert": ert, "n_bootstraps": max(int(SIMULATIONS * ert), 100), "verbose": False}
+    # of the simulated streams one in ``ert`` is left out at each row, and enough have to be left at the last
+    steps, ert = size if kind in TOGETHER else 2 * size, max(ert, size)
+    told: dict[str, Any] = {
+        "ert": ert,
+        "n_bootstraps": int(SIMULATIONS * ert * math.exp(steps / ert)),
+        "verbose": False,
+    }
+    if kind in TOGETHER:
+        told["window_size"] = size
+        reference = reference.astype("float32")
+    else:
+        told["window_sizes"] = [max(size // 4, 2), size]
     if kind == "cvm":
         from alibi_detect.cd.cvm_online import CVMDriftOnline as Base
 
-        told = {"window_sizes": [max(size // 4, 2), size], "batch_size": AT_ONCE}
+        told["batch_size"] = AT_ONCE
     elif kind == "fet":
         from alibi_detect.cd.fet_online import FETDriftOnline as Base
 
         reference = reference > 0
-        told = {"window_sizes": [max(size // 4, 2), size]}
     elif kind == "mmd":
         from alibi_detect.cd.tensorflow.mmd_online import MMDDriftOnlineTF as Base
-
-        told = {"window_size": size}
     else:
         from alibi_detect.cd.tensorflow.lsdd_online import LSDDDriftOnlineTF as Base
-
-        told = {"window_size": size}
-    if kind in {"mmd", "lsdd"}:
-        reference = reference.astype("float32")
-    if calibration is None:
-        return Base(reference, **bootstraps, **told)
-
-    found = arrays(calibration)
+    seeded()
+    if known is None:
+        return Base(reference, **told)
+    found = arrays(known)
 
     class Calibrated(Base):  # type: ignore[misc]
         def _configure_thresholds(self) -> None:
+            self.thresholds = [float("inf")]  # not asked about, where there are none
             for name, value in found.items():
                 setattr(self, name, value)
+            seeded()  # so that what follows is as it is after a simulation
 
-    return Calibrated(reference, **bootstraps, **told)
-
-
-CALIBRATED = {
-    "cvm": ("thresholds",),
-    "fet": ("thresholds", "permit_probs"),
-    "mmd": ("thresholds",),
-    "lsdd": ("thresholds", "H_lam_inv"),
-}
-"""What is found by simulation, and is stored by whoever asked for it."""
+    return Calibrated(reference, **told)
 
 
 def calibrate(kind: str, parameters: dict[str, Any], reference: Rows, ert: float, held_out: Rows) -> dict[str, Any]:
-    """What has to be found out once: the thresholds of an online detector, an outlier detector's normal scores."""
-    if kind not in CALIBRATED:
-        return {"scores": [score for (score,) in Outliers(kind, parameters, reference).answer(held_out)]}
-    seeded()
-    # the law of CVM's statistic is the same for every feature
-    detector = make(kind, parameters, reference[:, :1] if kind == "cvm" else reference, None, ert)
-    return {name: plain(getattr(detector, name)) for name in CALIBRATED[kind]}
+    """What has to be found out once: the thresholds of CVM and FET, and of all others which scores are normal."""
+    found: dict[str, Any] = {}
+    if kind in CALIBRATED:
+        # the law of CVM's statistic is the same for every signal
+        detector = make(kind, parameters, reference[:, :1] if kind == "cvm" else reference, None, ert)
+        found = {name: plain(getattr(detector, name)) for name in CALIBRATED[kind]}
+    if kind in FLAGGING:
+        return found
+    return found | {"scores": [score for (score,) in Scores(kind, parameters, reference, found).answer(held_out)]}
 
 
 def plain(values: Any) -> Any:
@@ -172,7 +173,7 @@ def arrays(calibration: dict[str, Any]) -> dict[str, Any]:
     """The reverse of ``plain``. A chance that is missing is that of a threshold no statistic is equal to."""
     import numpy as np
 
-    found = {name: np.array(values, dtype=np.float64) for name, values in calibration.items()}
+    found = {name: np.array(values, dtype=np.float64) for name, values in calibration.items() if name != "scores"}
     if "permit_probs" in found:
         found["permit_probs"] = np.nan_to_num(found["permit_probs"], nan=np.inf)
         found["thresholds"] = found["thresholds"].astype(np.float32)  # what it is compared with for equality
@@ -214,12 +215,11 @@ class Service:
             found = calibrate(asked["kind"], asked["parameters"], task["reference"], asked["ert"], task["held_out"])
             return {"calibration": found}
         if asked["op"] == "open":
-            kind, parameters = asked["kind"], asked["parameters"]
-            if kind in CALIBRATED:
-                answer = Drift(kind, parameters, task["reference"], asked["calibration"]).answer
+            kind = asked["kind"]
+            make_one = Drift if kind in FLAGGING else Scores
+            answer = make_one(kind, asked["parameters"], task["reference"], asked["calibration"]).answer
+            if len(task["rows"]):
                 answer(task["rows"])  # which it has been asked of before: they are what it goes on from
-            else:
-                answer = Outliers(kind, parameters, task["reference"]).answer
             self._opened[asked["key"]] = answer
             return {}
         return {"answers": self._opened[asked["key"]](task["rows"])}
@@ -246,6 +246,9 @@ def listen(channel: socket.socket, take: Callable[[dict[str, Any]], None]) -> No
         while True:
             take(json.loads(exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])))
     finally:
+        home = Path.cwd()
+        if home.name.startswith(HOMES):  # whoever made it may have been killed
+            shutil.rmtree(home, ignore_errors=True)
         os._exit(0)
 
 

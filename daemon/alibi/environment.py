@@ -1,12 +1,15 @@
 """Where the environment of alibi-detect is, what runs in it, and what is wrong with it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from daemon.alibi.process import ChildFailed, Process, Refused
 from daemon.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.alibi.process import Process
 
 SCRIPT: Final = Path(__file__).with_name("child.py")
 PREFIX: Final = "alibi_"
@@ -14,7 +17,7 @@ PREFIX: Final = "alibi_"
 WITH_TENSORFLOW: Final = frozenset({"alibi_mmd", "alibi_lsdd"})
 MADE: Final = Path(__file__).resolve().parents[2] / ".venv-alibi" / "bin" / "python"
 """The interpreter of the environment that `make alibi` makes, in a clone."""
-RELEASES: Final = ("0.11.", "0.12.", "0.13.")
+RELEASES: Final = ("0.11.", "0.12.")
 """Releases whose online detectors are like those of 0.11.4."""
 HELLO_SECONDS: Final = 120.0
 """For the imports, on a machine that does much else."""
@@ -30,8 +33,10 @@ class Environment:
     tensorflow: bool
     script: Path = SCRIPT
 
-    def start(self, started: Callable[[Process], None] = lambda _: None) -> Process:
+    def start(self, started: "Callable[[Process], None]" = lambda _: None) -> "Process":
         """A process that has said hello; ``started`` is told of it before. Raises ChildFailed with what to type."""
+        from daemon.alibi.process import ChildFailed, Process, Refused
+
         if not self.python.is_file():
             raise ChildFailed(f"there is no {self.python}: {HINT}")
         backend = "tensorflow" if self.tensorflow else "plain"
@@ -68,6 +73,8 @@ def _chosen(settings: Settings) -> set[str]:
 
 def examine(found: Environment) -> str | None:
     """Try it out. Returns what is wrong, and what to type; None where nothing is."""
+    from daemon.alibi.process import ChildFailed
+
     try:
         found.start().kill()
     except ChildFailed as failed:

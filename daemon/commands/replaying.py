@@ -63,6 +63,8 @@ def replay(
 
     Prints what would have been raised. Sends no alert, trains and deploys nothing.
     """
+    from daemon.alibi.environment import environment as environment_of
+    from daemon.alibi.environment import examine, is_wanted
     from daemon.commands.comparing import compare
     from daemon.events.tabular import CannotRead, Layout
     from daemon.matrix_threads import one_thread_for_matrices
@@ -81,6 +83,10 @@ def replay(
     source = Source(files, model, layout, reference, labels, label_delay)
     shown = click.get_text_stream("stderr").isatty() and not as_json
     one_thread_for_matrices()
+    if is_wanted(found):
+        wrong = "--what-if goes without it" if what_if else examine(environment_of(found))
+        if wrong is not None:
+            click.secho(f"warning: nothing is asked of alibi-detect: {wrong}", fg="yellow", err=True)
     if what_if:
         compare(found, source, shown=shown, as_json=as_json)
         return

@@ -1,7 +1,7 @@
 """What every detector promises, whichever it is. One without a case here fails."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from seeded_rows import count, errors, learn, rows_of, text, watch
 
+from detectors.alibi import Alibi
+from detectors.alibi_drift import AlibiDrift
+from detectors.alibi_scores import AlibiScores
 from detectors.base import Detector, Kind, StateMismatch, Verdict
 from detectors.columns import Columns, Stream
 from detectors.e_detector import EDetector
@@ -38,6 +41,7 @@ class Case:
     within: int
     change: int = 4_000
     end: int = 6_000
+    told: Mapping[str, object] = field(default_factory=dict)
 
 
 def features(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
@@ -60,10 +64,13 @@ def collapse(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArr
 
 CONCEPT: Final = Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=150)
 DRIFT: Final = Case(Stream.FEATURES, features, Kind.DRIFT, "feature:b", within=100)
+STRANGE: Final = Case(Stream.FEATURES, strange, Kind.ANOMALY, "features", within=50)
+QUICK: Final = {"window_size": 20, "most_ert": 100}
+JOINT: Final = {"window_size": 10}
 
 CASES: Final = {
     "e_detector": DRIFT,
-    "half_space_trees": Case(Stream.FEATURES, strange, Kind.ANOMALY, "features", within=50),
+    "half_space_trees": STRANGE,
     "adwin": CONCEPT,
     "page_hinkley": Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=400),
     "ddm": Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=400),
@@ -73,16 +80,36 @@ CASES: Final = {
     "adwin_features": DRIFT,
     "page_hinkley_features": DRIFT,
     "kswin_features": Case(Stream.FEATURES, features, Kind.DRIFT, "feature:b", within=100, change=2_300, end=2_500),
+    # calibrated to a small expected run time, which takes less long, and on fewer rows: up to some ms a value
+    "alibi_cvm": Case(Stream.FEATURES, features, Kind.DRIFT, "feature:b", 100, 2_300, 2_500, QUICK),
+    "alibi_fet": Case(Stream.OUTCOME, collapse, Kind.CONCEPT, "error", 100, 2_300, 2_500, QUICK),
+    "alibi_mmd": Case(Stream.FEATURES, features, Kind.DRIFT, "features", 150, 2_150, 2_350, JOINT),
+    "alibi_lsdd": Case(Stream.FEATURES, features, Kind.DRIFT, "features", 150, 2_150, 2_350, JOINT),
+    "alibi_isolation_forest": replace(STRANGE, change=2_300, end=2_500),
+    "alibi_mahalanobis": replace(STRANGE, change=2_300, end=2_500),
 }
 
-ALL: Final[tuple[Callable[..., Detector], ...]] = (EDetector, HalfSpaceTrees, RiverDrift)
+ALL: Final[tuple[Callable[..., Detector], ...]] = (
+    EDetector,
+    HalfSpaceTrees,
+    RiverDrift,
+    AlibiDrift,
+    AlibiScores,
+)
 """Not run: here mypy sees that each implementation fits the Protocol."""
+
+
+RUNNING: Final[list[Alibi]] = []
+"""The way to alibi-detect, once it has been asked for."""
+SLOW: Final = ("kswin", "alibi")
 
 
 @pytest.fixture(params=sorted(DETECTORS))
 def name(request: pytest.FixtureRequest) -> str:
     chosen = str(request.param)
     assert chosen in CASES, f"{chosen} is in the registry and has no case in the conformance tests"
+    if chosen.startswith("alibi_"):
+        RUNNING[:] = [request.getfixturevalue("alibi")]
     return chosen
 
 
@@ -99,8 +126,9 @@ def stream_of(case: Case, *, changed: bool, seed: int = 5) -> tuple[Reference, C
     return learn(rows_of(case.stream, {key: np.concatenate((before[key], after[key])) for key in before}))
 
 
-def made(name: str, reference: Reference, options: Options = OPTIONS) -> Detector:
-    detector = build(name, reference, options)
+def made(name: str, reference: Reference) -> Detector:
+    alibi = RUNNING[0] if RUNNING else None
+    detector = build(name, reference, replace(OPTIONS, alibi=alibi), CASES[name].told)
     assert detector is not None
     return detector
 
@@ -197,8 +225,8 @@ def test_it_refuses_the_state_of_another_detector(name: str, case: Case) -> None
 def test_its_state_stops_growing(name: str, case: Case) -> None:
     reference, live = stream_of(case, changed=False)
     detector = made(name, reference)
-    part = live.slice(0, 400 if name.startswith("kswin") else 2_000)
-    repeats = 4 if name.startswith("kswin") else 40
+    part = live.slice(0, 400 if name.startswith(SLOW) else 2_000)
+    repeats = 4 if name.startswith(SLOW) else 40
     sizes = []
     for _ in range(repeats):
         watch(detector, reference, part, window=WINDOW)

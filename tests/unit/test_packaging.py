@@ -143,7 +143,9 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 # the locks and the Makefile
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.lock", "requirements-dev.lock", "requirements-build.lock", "requirements-alibi.lock"]
+)
 def test_a_lock_pins_and_hashes_everything_and_names_no_place(lock: str) -> None:
     text = (ROOT / lock).read_text()
     pins = re.split(r"\n(?=[a-z0-9])", text.strip())
@@ -159,6 +161,7 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
         ("requirements.lock", project["project"]["dependencies"]),
         ("requirements-dev.lock", project["dependency-groups"]["dev"]),
         ("requirements-build.lock", project["dependency-groups"]["build"]),
+        ("requirements-alibi.lock", project["dependency-groups"]["alibi"]),
     ):
         pinned = set(re.findall(r"^([a-z0-9._-]+)(?:\[|==)", (ROOT / lock).read_text(), re.MULTILINE))
         names = {re.split(r"[\[<>=!~; ]", one)[0].lower() for one in wanted}

@@ -49,7 +49,7 @@ def alike(value: object) -> object:
         (TrainerSettings, MODEL.retrain, {"name": MODEL.retrain.trainer}),
         (TrainingLimits, MODEL.retrain, {"seconds": MODEL.retrain.timeout_seconds}),
         (DeployerSettings, MODEL.deploy, {"work": None}),
-        (Options, MODEL, {}),
+        (Options, MODEL, {"alibi": None}),
         (
             MonitorOptions,
             MODEL,

@@ -1,17 +1,22 @@
-"""alibi-detect's outlier detectors: how strange a row is among the reference's.
+"""alibi-detect's detectors whose number for a row says how strange it is, or the latest rows are, beside the reference.
 
-Isolation forest: Liu, Ting and Zhou 2008. Mahalanobis: the distance in the leading principal components. They run
-elsewhere (see ``alibi.py``), fitted to half the reference's sample; the scores of the other half say what is normal for
-a live row. So that a score depends on its row alone, Mahalanobis does not go on learning from the live rows.
+Outliers: isolation forest (Liu, Ting and Zhou 2008), and the Mahalanobis distance in the leading principal components;
+so that a score depends on its row alone, the latter does not go on learning from live rows. Drift of all numbers of a
+row together, also where none moves by itself: MMD, the maximum mean discrepancy (Gretton et al. 2012), and LSDD, the
+least-squares density difference (Bu, Alippi and Zhao 2017), each between the reference and the last rows.
+
+They run elsewhere (see ``alibi.py``), fitted to half the reference's sample; the scores of the other half say what is
+normal. An e-detector on the score decides what is raised, so that the budget of false alarms holds here as well: MMD's
+and LSDD's own thresholds would have to be simulated for an expected run time that is far beyond what can be.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from detectors.alibi import FEWEST_ROWS, Alibi, Asked, Numbers, Task, fingerprint, numbers
-from detectors.base import StateMismatch, Verdict
+from detectors.base import Kind, StateMismatch, Verdict
 from detectors.columns import Columns, Stream
 from detectors.e_detector import EDetector
 from detectors.laws import ANOMALY_SCORE
@@ -19,12 +24,14 @@ from detectors.parameters import Value
 from detectors.reference import Reference
 from detectors.summary import Summary, summarise
 
+WINDOWED: Final = frozenset({"mmd", "lsdd"})
+"""Kinds that compare a window of rows with the reference."""
+ROWS_FOR_EACH: Final = 5
+"""With fewer rows to learn from than so many times the window nothing is watched."""
 
-class AlibiOutliers:
-    """Scores rows of features, and raises ANOMALY where strange ones become more frequent.
 
-    How often is decided by an e-detector on the score, as with half-space trees, so that the budget holds here as well.
-    """
+class AlibiScores:
+    """Scores rows of features: raises ANOMALY where strange ones become more frequent, DRIFT for MMD and LSDD."""
 
     def __init__(
         self,
@@ -41,11 +48,13 @@ class AlibiOutliers:
         self._budget, self._min_effect = events_per_false_alarm, min_effect
         columns = Numbers(reference, numbers(reference))
         learned, held_out = columns.sample[::2], columns.sample[1::2]
+        window = int(parameters["window_size"]) if kind in WINDOWED else 0
+        self._kind = Kind.DRIFT if kind in WINDOWED else Kind.ANOMALY
         if "n_components" in parameters:
             parameters = parameters | {"n_components": min(int(parameters["n_components"]), max(len(columns), 1))}
-        enough = len(columns) > 0 and len(columns.sample) >= FEWEST_ROWS
+        enough = len(columns) > 0 and len(columns.sample) >= FEWEST_ROWS and len(learned) >= ROWS_FOR_EACH * window
         task = Task(kind, parameters, learned, held_out, 0.0) if enough else None
-        self._asked = Asked(alibi, task, columns, 0)
+        self._asked = Asked(alibi, task, columns, 2 * window)
         self._fingerprint = fingerprint(self.name, reference, parameters)
         self._detector: EDetector | None = None
 
@@ -59,7 +68,7 @@ class AlibiOutliers:
         law, window = detector.reference, int(summary.sizes[0])
         codes = law.encode(scores)
         counted = summarise(law.stream, law.signals, codes, law.width, columns.rows, columns.ts, window)
-        return [replace(verdict, ranking=()) for verdict in detector.update(counted, scores)]
+        return [replace(verdict, kind=self._kind, ranking=()) for verdict in detector.update(counted, scores)]
 
     def _begun(self) -> EDetector:
         """The e-detector on the scores, once it is known which are normal."""
