@@ -76,12 +76,15 @@ class DaemonProcess:
         return self._send("/v1/events", lines, "application/x-ndjson")
 
     def ask_for_a_retrain(self, model: str) -> tuple[int, Any]:
-        """By HTTP."""
+        """By HTTP, where DRIFTD_API_TOKEN is set."""
         asked = json.dumps({"by": "a test", "reason": "it is time"}).encode()
         return self._send(f"/v1/models/{model}/retrain", asked, "application/json")
 
     def _send(self, path: str, body: bytes, kind: str) -> tuple[int, Any]:
-        return self._ask(urllib.request.Request(self._url(path), body, {"Content-Type": kind}, method="POST"))
+        headers = {"Content-Type": kind}
+        if "DRIFTD_API_TOKEN" in self._environment:
+            headers["Authorization"] = f"Bearer {self._environment['DRIFTD_API_TOKEN']}"
+        return self._ask(urllib.request.Request(self._url(path), body, headers, method="POST"))
 
     def insist(self, lines: bytes) -> None:
         """Send events until they are accepted."""
