@@ -3,9 +3,10 @@
 CVM: Cramer-von Mises, Ross and Adams 2012. FET: Fisher's exact test, Ross, Tasoulis and Adams 2012. They run elsewhere
 (see ``alibi.py``). Their expected run time is the detector's share of the budget of false alarms, and ``most_ert`` at
 most, since what is simulated to find their thresholds grows with it; what they flag is raised only when the change is
-large enough and the likelihood agrees, like what river's detectors fire on.
+large enough, and so much likelier under another law than the reference's as the whole budget asks for.
 """
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from detectors.alibi import FEWEST_ROWS, Alibi, Asked, Numbers, Task, are_flags, fingerprint
 from detectors.base import StateMismatch, Verdict
 from detectors.columns import Columns
-from detectors.fired import FiredAlarms
+from detectors.fired import SUPPORT, FiredAlarms
 from detectors.parameters import Value
 from detectors.reference import Reference
 from detectors.summary import Summary
@@ -44,6 +45,8 @@ class AlibiDrift:
             events_per_false_alarm=events_per_false_alarm,
             min_effect=min_effect,
             min_loss=min_loss,
+            # what the thresholds, which are for a much shorter run time, leave to be desired
+            support=max(SUPPORT, math.log(events_per_false_alarm)),
         )
         flags = kind == "fet"
         signals = {m: s for m, s in self._alarms.numbers().items() if are_flags(reference, s) == flags}

@@ -12,19 +12,28 @@ from detectors.reference import Reference
 from detectors.summary import Summary
 
 SUPPORT: Final = 6.0
-"""The least log likelihood, against the reference, of a change that is raised: such detectors compare rows with each
+"""The least log likelihood, against the reference, of a change that is raised: river's detectors compare rows with each
 other, and may fire on the way back as well."""
 
 
 class FiredAlarms:
     """Raises what such a detector fires on when the change is large enough, and says when it is over.
 
-    ``events_per_false_alarm`` bounds only how soon something is called over (see ``open_alarms.py``).
+    ``support`` is the least log likelihood, against the reference, of what is raised. ``events_per_false_alarm`` bounds
+    only how soon something is called over (see ``open_alarms.py``).
     """
 
     def __init__(
-        self, reference: Reference, name: str, *, events_per_false_alarm: float, min_effect: float, min_loss: float
+        self,
+        reference: Reference,
+        name: str,
+        *,
+        events_per_false_alarm: float,
+        min_effect: float,
+        min_loss: float,
+        support: float = SUPPORT,
     ) -> None:
+        self._support = support
         self.judge = Judge(reference, name, min_effect, min_loss)
         self._open = OpenAlarms(self.judge, events_per_false_alarm)
 
@@ -61,7 +70,7 @@ class FiredAlarms:
         if m in self._open:
             return []
         change, effect = self.judge.change(m, not_before=self._open.over_since(m))
-        if effect.value < self.judge.least(m) or change.gain < SUPPORT:
+        if effect.value < self.judge.least(m) or change.gain < self._support:
             return []
         self._open.add(m, row, change)
         return [self.judge.verdict(m, change, effect, row=row, ts=ts, evidence={})]
