@@ -45,6 +45,9 @@ value had as much as ``RARE_VALUE``: there neighbours are nearly the same, and n
 SHAPE_GAIN: Final = 0.25
 """The distance between two distribution functions (Kolmogorov and Smirnov) has to fall by this much when the unit is
 changed back."""
+SMALLER_APART: Final = 0.75
+SMALLER_ROWS: Final = 150
+"""Rows that have become small ones fit many a larger unit: so far apart, or so many, have they to be."""
 SHAPE_SLACK: Final = 0.05
 SHAPE_CRITICAL: Final = 1.63
 """Of that distance, at one chance in a hundred, times the root of 1/n + 1/m."""
@@ -187,12 +190,14 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
         if len(part) < FEWEST_ROWS or len(before) < FEWEST_ROWS:
             continue
         apart = _distance(np.sort(part), before)
-        # of those that lie out of range it is known that they do not fit
         if apart < SHAPE_GAIN + SHAPE_SLACK:
             continue
         temper = float(reference.temper[s])
         critical = SHAPE_CRITICAL * np.sqrt(1 / max(len(part) * temper, 4.0) + 1 / max(len(before) * temper, 4.0))
-        best, unit = min(((_distance(np.sort(one.undone(part)), before), i), one) for i, one in _possible(apart))
+        possible = [((_distance(np.sort(one.undone(part)), before), i), one) for i, one in _possible(apart, len(part))]
+        if not possible:
+            continue
+        best, unit = min(possible)
         if best[0] <= critical + SHAPE_SLACK and best[0] <= apart - SHAPE_GAIN:
             figures = {
                 "factor": unit.factor,
@@ -207,12 +212,13 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
     return None
 
 
-def _possible(apart: float) -> list[tuple[int, _Unit]]:
-    """Units that may be thought of where laws are ``apart``."""
+def _possible(apart: float, rows: int) -> list[tuple[int, _Unit]]:
+    """Units that may be thought of where the law of so many rows is ``apart`` from the reference's."""
+    smaller = apart >= SMALLER_APART or rows >= SMALLER_ROWS
     return [
         (i, one)
         for i, one in enumerate(UNITS)
-        if apart >= APART or max(abs(one.factor), 1 / abs(one.factor)) >= LARGE_FACTOR
+        if apart >= APART or abs(one.factor) >= LARGE_FACTOR or (smaller and abs(one.factor) <= 1 / LARGE_FACTOR)
     ]
 
 
