@@ -440,7 +440,7 @@ REAL: Final = (
 
 def run_real(scenario: Scenario, seed: int, path: Path) -> Run:
     """The same with a real table."""
-    rng = np.random.default_rng([SEED, seed, REAL.index(scenario), 1])
+    rng = np.random.default_rng([SEED, seed, REAL.index(scenario), 3])
     world: Any = RealWorld(rng, path)
     model = Model(world.rows(TRAINING_ROWS))
     settings = Settings()

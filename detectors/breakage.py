@@ -36,15 +36,18 @@ STANDARD_ERRORS: Final = 5.0
 STOPPED_SHARE: Final = 0.97
 """From this share of missing values on the feed has stopped."""
 FROZEN_SHARE: Final = 0.9
-FROZEN_ROWS: Final = 20
-FROZEN_FACTOR: Final = 3.0
+MOST_USUAL: Final = 0.67
+FROZEN_NATS: Final = 14.0
 RARE_VALUE: Final = 0.02
-"""A number has frozen when so large a share of so many independent rows is one value, and this many times that of any
-value before. Where no value had as much as ``RARE_VALUE``, ``FEWEST_ROWS`` rows are enough, however alike neighbours
-are: nearly the same is not the same."""
+"""A number has frozen when so large a share of its rows is one value, none had more than ``MOST_USUAL`` before, and as
+many rows alike are as improbable as ``FROZEN_NATS`` says. Rows that depend on each other count for fewer, but where no
+value had as much as ``RARE_VALUE``: there neighbours are nearly the same, and not the same."""
 SHAPE_GAIN: Final = 0.25
 """The distance between two distribution functions (Kolmogorov and Smirnov) has to fall by this much when the unit is
 changed back."""
+SMALLER_APART: Final = 0.75
+SMALLER_ROWS: Final = 150
+"""Rows that have become small ones fit many a larger unit: so far apart, or so many, have they to be."""
 SHAPE_SLACK: Final = 0.05
 SHAPE_CRITICAL: Final = 1.63
 """Of that distance, at one chance in a hundred, times the root of 1/n + 1/m."""
@@ -187,12 +190,14 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
         if len(part) < FEWEST_ROWS or len(before) < FEWEST_ROWS:
             continue
         apart = _distance(np.sort(part), before)
-        # of those that lie out of range it is known that they do not fit
         if apart < SHAPE_GAIN + SHAPE_SLACK:
             continue
         temper = float(reference.temper[s])
         critical = SHAPE_CRITICAL * np.sqrt(1 / max(len(part) * temper, 4.0) + 1 / max(len(before) * temper, 4.0))
-        best, unit = min(((_distance(np.sort(one.undone(part)), before), i), one) for i, one in _possible(apart))
+        possible = [((_distance(np.sort(one.undone(part)), before), i), one) for i, one in _possible(apart, len(part))]
+        if not possible:
+            continue
+        best, unit = min(possible)
         if best[0] <= critical + SHAPE_SLACK and best[0] <= apart - SHAPE_GAIN:
             figures = {
                 "factor": unit.factor,
@@ -207,12 +212,13 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
     return None
 
 
-def _possible(apart: float) -> list[tuple[int, _Unit]]:
-    """Units that may be thought of where laws are ``apart``."""
+def _possible(apart: float, rows: int) -> list[tuple[int, _Unit]]:
+    """Units that may be thought of where the law of so many rows is ``apart`` from the reference's."""
+    smaller = apart >= SMALLER_APART or rows >= SMALLER_ROWS
     return [
         (i, one)
         for i, one in enumerate(UNITS)
-        if apart >= APART or max(abs(one.factor), 1 / abs(one.factor)) >= LARGE_FACTOR
+        if apart >= APART or abs(one.factor) >= LARGE_FACTOR or (smaller and abs(one.factor) <= 1 / LARGE_FACTOR)
     ]
 
 
@@ -226,15 +232,15 @@ def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def _frozen(reference: Reference, s: int, values: NDArray[np.float64]) -> Broken | None:
     present = values[np.isfinite(values)]
+    if len(present) < FEWEST_ROWS:
+        return None
     before = reference.sample[:, s]
     before = before[np.isfinite(before)]
     usual = float(np.unique(before, return_counts=True)[1].max() / len(before)) if len(before) else 1.0
-    rows = len(present) if usual <= RARE_VALUE else len(present) * float(reference.temper[s])
-    if rows < (FEWEST_ROWS if usual <= RARE_VALUE else FROZEN_ROWS):
-        return None
     distinct, counts = np.unique(present, return_counts=True)
     share = float(counts.max() / len(values))
-    if share < FROZEN_SHARE or share < FROZEN_FACTOR * usual:
+    alike = counts.max() * (1.0 if usual <= RARE_VALUE else float(reference.temper[s]))
+    if share < FROZEN_SHARE or usual > MOST_USUAL or alike * np.log(1 / usual) < FROZEN_NATS:
         return None
     stuck = float(distinct[np.argmax(counts)])
     figures = {"stuck_at": float(f"{stuck:.6g}")}

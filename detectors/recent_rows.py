@@ -52,12 +52,21 @@ class RecentRows:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for msgpack."""
-        return {"rows": self.rows.tobytes(), "points": self.points.tobytes(), "signals": self.points.shape[1]}
+        # steps from row to row, which are small, in the narrowest type that holds them
+        steps = np.diff(self.rows, prepend=self.rows[:1])
+        dtype = np.min_scalar_type(-int(np.abs(steps).max(initial=0)) - 1)
+        return {
+            "first": int(self.rows[0]) if len(self) else 0,
+            "steps": steps.astype(dtype).tobytes(),
+            "dtype": dtype.str,
+            "points": self.points.tobytes(),
+            "signals": self.points.shape[1],
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The reverse of ``to_dict``."""
-        rows = np.frombuffer(data["rows"], dtype=np.int64)
+        rows = data["first"] + np.cumsum(np.frombuffer(data["steps"], dtype=data["dtype"]), dtype=np.int64)
         points = np.frombuffer(data["points"], dtype=np.float32)
         return cls(rows, points.reshape(len(rows), data["signals"]))
 

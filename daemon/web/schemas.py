@@ -29,7 +29,7 @@ MEANINGS: Final = {
     "detector": "which detector raised it",
     "effect": "population stability index against the reference",
     "error": "why it failed",
-    "evidence": "the figures behind it",
+    "evidence": "the figures behind it, and under `cause` why: its name, confidence, text, figures and ranking",
     "hash": "sha256 of the version's files",
     "high": "upper end of the interval",
     "line": "number of the event in its record, from 0",
