@@ -104,7 +104,7 @@ class Replay:
         self._source = source
         self._progress = progress or (lambda _bytes: None)
         self._raised: list[tuple[str, Verdict]] = []
-        self._scorer = RowScores() if scored else None
+        self._scorer = RowScores(settings.model(source.model).reference_rows) if scored else None
         self._estimator = self._make_estimator() if estimated else None
         self._would_train = WouldTrain(settings)
         self._lines = 0

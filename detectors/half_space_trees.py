@@ -6,7 +6,6 @@ masses are those of half the reference's sample and stay as they are, so that th
 normal for a live row, and nothing has to be stored but the evidence.
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,11 +13,10 @@ from numpy.typing import NDArray
 
 from detectors.base import StateMismatch, Verdict
 from detectors.bins import FIRST_BIN, NumberBins
-from detectors.columns import Columns, Stream
-from detectors.e_detector import EDetector
-from detectors.laws import ANOMALY_SCORE
+from detectors.columns import Columns
 from detectors.reference import Reference
-from detectors.summary import Summary, summarise
+from detectors.score_alarm import ScoreAlarm
+from detectors.summary import Summary
 
 TREES: Final = 25
 HEIGHT: Final = 10
@@ -33,11 +31,7 @@ SCORED_AT_ONCE: Final = 20_000
 
 
 class HalfSpaceTrees:
-    """Scores rows of features, and raises ANOMALY where strange ones become more frequent.
-
-    How often is decided by an e-detector on the score (see ``e_detector.py``), so that the budget of false alarms holds
-    here as well: one row is rarely enough, a few of them close together are.
-    """
+    """Scores rows of features, and raises ANOMALY where strange ones become more frequent (see ``score_alarm.py``)."""
 
     name: str = "half_space_trees"
 
@@ -48,55 +42,36 @@ class HalfSpaceTrees:
         learned, held_out = points[::2], points[1::2]
         self._mass = np.zeros((TREES, 2 ** (HEIGHT + 1) - 1))
         self._trained = len(points) >= FEWEST_ROWS
-        self._detector: EDetector | None = None
+        self._alarm: ScoreAlarm | None = None
         if self._trained:
             for walk in self._walk(learned):
                 for t in range(TREES):
                     self._mass[t] += np.bincount(walk[t], minlength=self._mass.shape[1])
             self._mass /= len(learned)
-            scores = Reference.learn(_as_columns(self._scores(held_out), np.arange(len(held_out))))
-            self._detector = EDetector(scores, events_per_false_alarm, min_effect, name=self.name)
+            self._alarm = ScoreAlarm(self.name, self._scores(held_out), events_per_false_alarm, min_effect)
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:
         """Score the rows, and say in which windows strange ones became more frequent, or normal again."""
-        if self._detector is None:
-            return []
-        scores = self.scores(columns)
-        scored = _as_columns(scores, columns.rows, columns.ts)
-        law = self._detector.reference
-        counted = summarise(
-            law.stream, law.signals, law.encode(scored), law.width, columns.rows, columns.ts, int(summary.sizes[0])
-        )
-        window = int(summary.sizes[0])
-        return [
-            verdict if verdict.recovered else _with_strangest(verdict, columns.rows, scores, window)
-            for verdict in self._detector.update(counted, scored)
-        ]
+        return [] if self._alarm is None else self._alarm.update(summary, columns, self.scores(columns))
 
     def scores(self, columns: Columns) -> NDArray[np.float64]:
         """How strange each row is: n numbers between 0 and 1, higher is stranger."""
         if not self._trained:
             return np.zeros(len(columns))
-        points = np.full((len(columns), len(self.reference.signals)), np.nan)
-        for s, (name, bins) in enumerate(zip(self.reference.signals, self.reference.bins, strict=True)):
-            if name in columns.values:
-                points[:, s] = bins.points(columns.values[name])
-            elif bins.kind == "category":
-                points[:, s] = 0.0
-        placed = self._place(points)
+        placed = self._place(self.reference.points(columns).astype(np.float64))
         parts = [self._scores(placed[i : i + SCORED_AT_ONCE]) for i in range(0, len(placed), SCORED_AT_ONCE)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on later."""
-        return {"name": self.name, "detector": None if self._detector is None else self._detector.state()}
+        return {"name": self.name, "detector": None if self._alarm is None else self._alarm.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``. Raises StateMismatch where it belongs to another reference."""
-        if state.get("name") != self.name or (state["detector"] is None) != (self._detector is None):
+        if state.get("name") != self.name or (state["detector"] is None) != (self._alarm is None):
             raise StateMismatch("the state of other half-space trees")
-        if self._detector is not None:
-            self._detector.restore(state["detector"])
+        if self._alarm is not None:
+            self._alarm.restore(state["detector"])
 
     def _place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points with each signal between 0 and 1, as evenly spread as its bins are; what is odd lies outside.
@@ -147,15 +122,6 @@ class HalfSpaceTrees:
         return np.asarray(1 / (1 + total.mean(axis=0)))
 
 
-def _with_strangest(verdict: Verdict, rows: NDArray[np.int64], scores: NDArray[np.float64], window: int) -> Verdict:
-    """The verdict with the strangest rows of the window in which it was found."""
-    end = int(np.flatnonzero(rows == verdict.row)[-1]) + 1
-    part = np.arange(max(0, end - window), end)
-    strangest = part[np.argsort(-scores[part], kind="stable")[:5]]
-    found = [[int(rows[i]), round(float(scores[i]), 4)] for i in strangest]
-    return replace(verdict, evidence={**verdict.evidence, "strangest": found}, ranking=())
-
-
 def _grow(signals: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each tree and inner node, the signal that it splits and where: in the middle of what is left of its range."""
     rng = np.random.default_rng(SEED)
@@ -177,7 +143,3 @@ def _grow(signals: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         high[tree, 2 * place, chosen] = half
         low[tree, 2 * place + 1, chosen] = half
     return features, splits
-
-
-def _as_columns(scores: NDArray[np.float64], rows: NDArray[np.int64], ts: NDArray[np.float64] | None = None) -> Columns:
-    return Columns(Stream.FEATURES, rows, rows.astype(np.float64) if ts is None else ts, {ANOMALY_SCORE: scores})

@@ -98,7 +98,7 @@ class Reference:
     def points(self, columns: Columns) -> NDArray[np.float32]:
         """All values as numbers, n rows by S signals: a number as it is, a category as the index of its bin.
 
-        NaN stands for a missing number, an infinity for an invalid one. ``columns`` has all signals.
+        NaN stands for a missing number, an infinity for an invalid one. A signal that ``columns`` lacks is missing.
         """
         return _points(self.bins, self.signals, columns)
 
@@ -152,8 +152,11 @@ class Reference:
 
 
 def _points(bins: tuple[Bins, ...], signals: tuple[str, ...], columns: Columns) -> NDArray[np.float32]:
-    found = np.empty((len(columns), len(signals)), dtype=np.float32)
+    found = np.full((len(columns), len(signals)), np.nan, dtype=np.float32)
     for s, (name, one) in enumerate(zip(signals, bins, strict=True)):
+        if name not in columns.values:
+            found[:, s] = MISSING if one.kind == "category" else np.nan
+            continue
         points = one.points(columns.values[name])
         found[:, s] = np.where(np.isfinite(points), np.clip(points, -LARGEST_KEPT, LARGEST_KEPT), points)
     return found

@@ -73,6 +73,12 @@ def _half_space_trees(reference: Reference, options: Options, _: Parameters) -> 
     return HalfSpaceTrees(reference, options.events_per_false_alarm, options.min_effect)
 
 
+def _tail_scores(reference: Reference, options: Options, _: Parameters) -> Detector:
+    from detectors.tail_scores import TailScores
+
+    return TailScores(reference, options.events_per_false_alarm, options.min_effect)
+
+
 def _river(name: str, make: Callable[..., Any], *, flags_only: bool = False) -> Factory:
     def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
         from detectors.river_drift import WARM_UP_ROWS, RiverDrift
@@ -203,6 +209,7 @@ _ALIBI_MAHALANOBIS: Final = (Parameter("n_components", 3, "principal components"
 _ALL: Final = (
     DetectorSpec("e_detector", frozenset(Stream), _e_detector),
     DetectorSpec("half_space_trees", _FEATURES, _half_space_trees),
+    DetectorSpec("tail_scores", _FEATURES, _tail_scores),
     DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin), _ADWIN),
     DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley), _PAGE_HINKLEY),
     DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm, flags_only=True), _DDM),

@@ -44,7 +44,7 @@ class _Picture:
         for s, bins in enumerate(reference.bins):
             if isinstance(bins, CategoryBins):
                 self._categories[s] = next(iter(bins.frequent), None)
-                self._values[s, FIRST_BIN] = 1.0
+                self._values[s, FIRST_BIN : FIRST_BIN + 1] = 1.0  # there is none where no value ever came
                 self._counted[s] = self._categories[s] is not None
                 self._is_rate[s] = True
             else:

@@ -5,26 +5,50 @@ from numpy.typing import NDArray
 
 from daemon.events.tabular import Table
 from daemon.monitoring.monitor import FEATURE_PREFIX, Monitor
-from detectors.columns import Columns, Stream
-from detectors.half_space_trees import HalfSpaceTrees
+from detectors.columns import Columns, Stream, concatenate
+from detectors.reference import Reference
+from detectors.tail_scores import TailScores
 
 FALSE_ALARMS_DO_NOT_MATTER = 1_000_000.0
 """Only the scores are wanted."""
 
 
 class RowScores:
-    """Scores rows against the reference that is there when they come; before there is one, every row scores 0."""
+    """Scores rows beside those before them, beginning with the reference's.
 
-    def __init__(self) -> None:
-        self._trees: HalfSpaceTrees | None = None
+    Where no reference is given it is the first ``reference_rows`` rows, and these score 0. From where a model gets
+    another one, its rows are scored by that.
+    """
+
+    def __init__(self, reference_rows: int) -> None:
+        self._reference_rows = reference_rows
+        self._first: list[Columns] = []
+        self._scorer: TailScores | None = None
+        self._given: Reference | None = None
 
     def of(self, monitor: Monitor | None, piece: Table) -> NDArray[np.float64]:
         """The scores of a piece, higher is stranger; ``monitor`` has not taken it yet."""
-        reference = None if monitor is None else monitor.windows[Stream.FEATURES].reference
-        if reference is None:
-            return np.zeros(len(piece))
-        if self._trees is None or reference is not self._trees.reference:
-            self._trees = HalfSpaceTrees(reference, FALSE_ALARMS_DO_NOT_MATTER)
         values = {FEATURE_PREFIX + name: column for name, column in piece.predictions.features.items()}
         rows = np.arange(piece.first, piece.first + len(piece))
-        return self._trees.scores(Columns(Stream.FEATURES, rows, piece.predictions.ts, values))
+        columns = Columns(Stream.FEATURES, rows, piece.predictions.ts, values)
+        given = None if monitor is None else monitor.windows[Stream.FEATURES].reference
+        if given is not None and given is not self._given:
+            if self._scorer is None or self._given is not None:
+                self._scorer = _scorer(given)
+            self._given = given
+        return self._begin(columns) if self._scorer is None else self._scorer.scores(columns)
+
+    def _begin(self, columns: Columns) -> NDArray[np.float64]:
+        """The first rows, until there are enough to learn from, and what comes after them in the same piece."""
+        scores = np.zeros(len(columns))
+        self._first.append(columns)
+        missing = self._reference_rows - sum(map(len, self._first[:-1]))
+        if columns.values and len(columns) >= missing:
+            self._scorer = _scorer(Reference.learn(concatenate(self._first).slice(0, self._reference_rows)))
+            scores[missing:] = self._scorer.scores(columns.slice(missing, len(columns)))
+            self._first = []
+        return scores
+
+
+def _scorer(reference: Reference) -> TailScores:
+    return TailScores(reference, FALSE_ALARMS_DO_NOT_MATTER)

@@ -20,6 +20,7 @@ from detectors.half_space_trees import HalfSpaceTrees
 from detectors.reference import Reference
 from detectors.registry import DEFAULT, DETECTORS, Options, UnknownDetector, build
 from detectors.river_drift import RiverDrift
+from detectors.tail_scores import TailScores
 
 OPTIONS: Final = Options(events_per_false_alarm=100_000)
 WINDOW: Final = 5
@@ -54,6 +55,10 @@ def strange(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArra
     return {f"feature:{i}": rng.normal(size=n) * (3.0 if changed else 1.0) for i in range(6)}
 
 
+def far_out(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
+    return {f"feature:{i}": rng.normal(size=n) * (4.0 if changed else 1.0) for i in range(3)}
+
+
 def outcome(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
     return {"label": text(rng, "01", n), "error": errors(rng, (n, 0.4 if changed else 0.1))}
 
@@ -71,6 +76,7 @@ JOINT: Final = {"window_size": 10}
 CASES: Final = {
     "e_detector": DRIFT,
     "half_space_trees": STRANGE,
+    "tail_scores": Case(Stream.FEATURES, far_out, Kind.ANOMALY, "features", within=50),
     "adwin": CONCEPT,
     "page_hinkley": Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=400),
     "ddm": Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=400),
@@ -95,6 +101,7 @@ ALL: Final[tuple[Callable[..., Detector], ...]] = (
     RiverDrift,
     AlibiDrift,
     AlibiScores,
+    TailScores,
 )
 """Not run: here mypy sees that each implementation fits the Protocol."""
 

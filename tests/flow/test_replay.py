@@ -71,6 +71,19 @@ def test_every_row_gets_a_score_in_order(history: Path) -> None:
     assert [int(line.split(",")[0]) for line in lines[1:]] == list(range(ROWS))
 
 
+def test_rows_of_features_alone_are_scored_from_the_first_after_the_reference(tmp_path: Path) -> None:
+    values = random.Random(4)
+    lines = [f"{values.gauss(0, 1):.4f},{values.gauss(0, 1):.4f}" for _ in range(900)]
+    lines[800] = "40,-40"
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    scores = tmp_path / "scores.csv"
+    replayed(str(tmp_path / "rows.csv"), "--features", "a,b", "--reference-rows", "500", "--scores", str(scores))
+
+    found = [float(line.split(",")[1]) for line in scores.read_text().splitlines()[1:]]
+    assert max(found[:500]) == 0 < min(found[500:])
+    assert max(found) == found[800]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
