@@ -79,6 +79,12 @@ def _tail_scores(reference: Reference, options: Options, _: Parameters) -> Detec
     return TailScores(reference, options.events_per_false_alarm, options.min_effect)
 
 
+def _series_scores(reference: Reference, options: Options, _: Parameters) -> Detector:
+    from detectors.series_scores import SeriesScores
+
+    return SeriesScores(reference, options.events_per_false_alarm, options.min_effect)
+
+
 def _river(name: str, make: Callable[..., Any], *, flags_only: bool = False) -> Factory:
     def factory(reference: Reference, options: Options, parameters: Parameters) -> Detector:
         from detectors.river_drift import WARM_UP_ROWS, RiverDrift
@@ -210,6 +216,7 @@ _ALL: Final = (
     DetectorSpec("e_detector", frozenset(Stream), _e_detector),
     DetectorSpec("half_space_trees", _FEATURES, _half_space_trees),
     DetectorSpec("tail_scores", _FEATURES, _tail_scores),
+    DetectorSpec("series_scores", _FEATURES, _series_scores),
     DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin), _ADWIN),
     DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley), _PAGE_HINKLEY),
     DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm, flags_only=True), _DDM),

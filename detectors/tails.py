@@ -1,6 +1,6 @@
 """How far out in the tails of its own past a value lies, for many signals at once and in constant memory.
 
-Inside the range where the past is dense the probability of a tail is counted. Beyond it, it is that of a generalised
+Inside the range of what is remembered the probability of a tail is counted. Beyond it, it is that of a generalised
 Pareto law above a high quantile (Siffer, Fouque, Termier and Largouet, 2017, "Anomaly detection in streams with extreme
 value theory"): without it, all that lies beyond what was ever seen would be equally strange.
 """
@@ -24,22 +24,33 @@ LEAST_SCALE: Final = 1e-3
 """Of a tail, in shares of the spread of the values: values that never vary have no scale of their own."""
 KEEP_EVERY: Final = 10
 """One row of so many is remembered: with 1,000 remembered rows the memory is of the last 10,000."""
-RENEWED: Final = 10
-"""The memory is renewed this many parts at a time."""
+PARTS: Final = 10
+"""The memory is renewed in so many parts, the oldest first."""
 
 
 class Tails:
-    """Remembers the latest ``len(values)`` of every ``KEEP_EVERY`` rows of S signals, and judges rows by them.
+    """Remembers the latest of every ``keep_every`` rows of S signals, and judges rows by them.
 
+    As many rows are remembered as ``values`` has, or ``most``, and a part of ``parts`` is replaced at a time.
     ``values`` (k rows, S signals) are what it begins with, as ``Reference.sample`` holds them; ``bins`` say which
     signals are categories. How the rows are batched makes no difference: the memory changes at fixed rows.
     """
 
-    def __init__(self, values: NDArray[np.float32], bins: tuple[Bins, ...]) -> None:
+    def __init__(
+        self,
+        values: NDArray[np.floating[Any]],
+        bins: tuple[Bins, ...],
+        *,
+        keep_every: int = KEEP_EVERY,
+        parts: int = PARTS,
+        most: int = 0,
+    ) -> None:
         self._bins = bins
+        self._keep_every = keep_every
         self._values = as_remembered(values)
-        self._part = max(1, len(values) // RENEWED)
-        self._waiting = self._values[: self._part].copy()
+        self._most = max(most, len(values))
+        self._part = max(1, self._most // parts)
+        self._waiting = np.zeros((self._part, len(bins)), dtype=np.float32)
         self._taken = 0
         self._learn()
 
@@ -51,15 +62,15 @@ class Tails:
         values = as_remembered(points)
         start = 0
         while start < len(values):
-            stop = min(len(values), start + self._part * KEEP_EVERY - self._taken)
+            stop = min(len(values), start + self._part * self._keep_every - self._taken)
             part = values[start:stop]
             yield slice(start, stop), self.surprise(part)
-            kept = part[-self._taken % KEEP_EVERY :: KEEP_EVERY]
-            first = -(-self._taken // KEEP_EVERY)
+            kept = part[-self._taken % self._keep_every :: self._keep_every]
+            first = -(-self._taken // self._keep_every)
             self._waiting[first : first + len(kept)] = kept
             self._taken += len(part)
-            if self._taken == self._part * KEEP_EVERY:
-                self._values = np.concatenate((self._values[self._part :], self._waiting))
+            if self._taken == self._part * self._keep_every:
+                self._values = np.concatenate((self._values, self._waiting))[-self._most :]
                 self._taken = 0
                 self._learn()
             start = stop
@@ -74,6 +85,10 @@ class Tails:
                 self._judge(s, points[:, s], found[:, s])
         return found
 
+    def spread(self, s: int) -> float:
+        """Of the finite values remembered of signal s, which is a number: about their standard deviation."""
+        return _spread(self._sorted[s].astype(np.float64)) if len(self._sorted[s]) else 1.0
+
     def _judge(self, s: int, column: NDArray[np.float32], found: NDArray[np.float64]) -> None:
         known, count = self._sorted[s], len(self._values)
         beyond = min(max(FEWEST_BEYOND, round(TAIL * len(known))), len(known) // 4)
@@ -86,7 +101,10 @@ class Tails:
             values = column.astype(np.float64)
             for side, excess in ((0, self._low[s] - values), (1, values - self._high[s])):
                 out = np.flatnonzero(excess > 0)
-                found[out, side] = share + np.log1p(SHAPE * excess[out] / self._scale[s, side]) / SHAPE
+                pareto = share + np.log1p(SHAPE * excess[out] / self._scale[s, side]) / SHAPE
+                # what is no further out than something that was seen is as probable as was seen
+                first = (below if side == 0 else above)[out] == 0
+                found[out, side] = np.where(first, np.maximum(found[out, side], pareto), found[out, side])
         odd = ~np.isfinite(column)
         if odd.any():
             missing, invalid = self._odd[s]
@@ -131,7 +149,7 @@ class Tails:
 
     def restore(self, data: dict[str, Any]) -> None:
         """Go on from what ``to_dict`` gave."""
-        self._values = np.frombuffer(data["values"], dtype=np.float32).reshape(self._values.shape).copy()
+        self._values = np.frombuffer(data["values"], dtype=np.float32).reshape(-1, len(self._bins)).copy()
         self._waiting = np.frombuffer(data["waiting"], dtype=np.float32).reshape(self._waiting.shape).copy()
         self._taken = int(data["taken"])
         self._learn()

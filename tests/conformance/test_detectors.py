@@ -20,6 +20,7 @@ from detectors.half_space_trees import HalfSpaceTrees
 from detectors.reference import Reference
 from detectors.registry import DEFAULT, DETECTORS, Options, UnknownDetector, build
 from detectors.river_drift import RiverDrift
+from detectors.series_scores import SeriesScores
 from detectors.tail_scores import TailScores
 
 OPTIONS: Final = Options(events_per_false_alarm=100_000)
@@ -59,6 +60,11 @@ def far_out(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArra
     return {f"feature:{i}": rng.normal(size=n) * (4.0 if changed else 1.0) for i in range(3)}
 
 
+def series(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
+    spikes = np.where(rng.random(n) < 0.5, 8.0, 0.0) if changed else 0.0
+    return {"feature:a": rng.normal(size=n) + spikes}
+
+
 def outcome(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
     return {"label": text(rng, "01", n), "error": errors(rng, (n, 0.4 if changed else 0.1))}
 
@@ -77,6 +83,7 @@ CASES: Final = {
     "e_detector": DRIFT,
     "half_space_trees": STRANGE,
     "tail_scores": Case(Stream.FEATURES, far_out, Kind.ANOMALY, "features", within=50),
+    "series_scores": Case(Stream.FEATURES, series, Kind.ANOMALY, "features", within=50),
     "adwin": CONCEPT,
     "page_hinkley": Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=400),
     "ddm": Case(Stream.OUTCOME, outcome, Kind.CONCEPT, "error", within=400),
@@ -101,6 +108,7 @@ ALL: Final[tuple[Callable[..., Detector], ...]] = (
     RiverDrift,
     AlibiDrift,
     AlibiScores,
+    SeriesScores,
     TailScores,
 )
 """Not run: here mypy sees that each implementation fits the Protocol."""
