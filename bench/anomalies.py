@@ -5,8 +5,8 @@
 
 NAB (25 series, 39 labelled windows): the score by `bench/nab.py`, with one threshold for all series. "best" is the
 threshold at which the 25 score highest, which NAB chooses with the labels; "own" is set without them, and for random
-and windowed Gaussian is NAB's, of all its 58 series. By folder: at the best one; artificialNoAnomaly has no windows, and
-what false positives cost there is printed.
+and windowed Gaussian is NAB's, of all its 58 series. By folder: at the best one; artificialNoAnomaly has no windows,
+and what false positives cost there is printed.
 kdd_smtp (95,156 rows, 30 of them anomalies): area under the ROC curve, and average precision.
 """
 
