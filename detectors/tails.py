@@ -54,7 +54,7 @@ class Tails:
         self._taken = 0
         self._learn()
 
-    def walk(self, points: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    def walk(self, points: NDArray[np.floating[Any]]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Judge ``points`` (n rows, S signals) in order, and remember them; a part of the rows at a time.
 
         For the rows of each part, minus the logarithm of how probable it is to be as low, and as high: (rows, S, 2).
