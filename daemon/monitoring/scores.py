@@ -7,6 +7,7 @@ from daemon.events.tabular import Table
 from daemon.monitoring.monitor import FEATURE_PREFIX, Monitor
 from detectors.columns import Columns, Stream, concatenate
 from detectors.reference import Reference
+from detectors.series_scores import SeriesScores
 from detectors.tail_scores import TailScores
 
 FALSE_ALARMS_DO_NOT_MATTER = 1_000_000.0
@@ -23,7 +24,7 @@ class RowScores:
     def __init__(self, reference_rows: int) -> None:
         self._reference_rows = reference_rows
         self._first: list[Columns] = []
-        self._scorer: TailScores | None = None
+        self._scorer: TailScores | SeriesScores | None = None
         self._given: Reference | None = None
 
     def of(self, monitor: Monitor | None, piece: Table) -> NDArray[np.float64]:
@@ -50,5 +51,8 @@ class RowScores:
         return scores
 
 
-def _scorer(reference: Reference) -> TailScores:
+def _scorer(reference: Reference) -> TailScores | SeriesScores:
+    """A single number is a time series; the rows of anything else are taken as rows."""
+    if reference.kinds == ("number",):
+        return SeriesScores(reference, FALSE_ALARMS_DO_NOT_MATTER)
     return TailScores(reference, FALSE_ALARMS_DO_NOT_MATTER)

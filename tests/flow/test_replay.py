@@ -84,6 +84,18 @@ def test_rows_of_features_alone_are_scored_from_the_first_after_the_reference(tm
     assert max(found) == found[800]
 
 
+def test_a_single_number_is_scored_as_a_series_which_says_a_strange_stretch_once(tmp_path: Path) -> None:
+    values = random.Random(5)
+    lines = [f"{values.gauss(40 if 700 <= row < 720 else 0, 1):.4f}" for row in range(900)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a", *lines]) + "\n")
+    scores = tmp_path / "scores.csv"
+    replayed(str(tmp_path / "rows.csv"), "--features", "a", "--reference-rows", "100", "--scores", str(scores))
+
+    found = [float(line.split(",")[1]) for line in scores.read_text().splitlines()[1:]]
+    assert max(found) == found[700]
+    assert max(found[701:720]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
