@@ -45,8 +45,8 @@ class EDetector:
     more (``again`` in the evidence is then the row of the alarm before). That they are back is answered as a verdict
     too, with ``recovered`` set (see ``open_alarms.py``).
 
-    ``doubt``: an effect has to be large enough by so many standard errors as well: for references of few rows, whose
-    own errors look like changes. A verdict's ranking is then of those that moved so surely, with their effects.
+    ``doubt``: an effect has to be so many times what chance makes it, too: for references of few rows, whose own errors
+    look like changes. A verdict's ranking is then of those that moved so surely, with their effects.
     """
 
     def __init__(
@@ -178,8 +178,8 @@ class EDetector:
             sizes.append(self._judge.news(m, change))
             figures["again"] = self._open.raised_row(m)
         # an alarm on top of one has to be beyond doubt
-        doubt = max(self.doubt, len(sizes) - 1)
-        if any(size.value - doubt * size.error < least for size in sizes):
+        doubt = len(sizes) - 1
+        if effect.value < self.doubt * effect.chance or any(size.value - doubt * size.error < least for size in sizes):
             if any(size.value + CERTAIN * size.error < least for size in sizes):
                 self._restart(m)
                 if m not in self._open:

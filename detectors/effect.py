@@ -23,8 +23,8 @@ SMOOTHING: Final = 0.5
 class Effect:
     """A change from ``reference`` to ``current`` of what ``what`` names, and its size ``value`` with standard error.
 
-    ``chance`` is its standard error had nothing changed. ``name`` says what the size is: ``psi``, ``error_rate`` (a difference) or ``relative_error`` (a share of the
-    reference's mean).
+    ``name`` says what the size is: ``psi``, ``error_rate`` (a difference) or ``relative_error`` (a share of the
+    reference's mean); ``chance`` is its standard error had nothing changed.
     """
 
     name: str
@@ -167,11 +167,25 @@ def stability_index(
     q /= np.maximum(q.sum(axis=-1, keepdims=True), SMOOTHING)
     p /= np.maximum(p.sum(axis=-1, keepdims=True), SMOOTHING)
     raw = ((q - p) * np.log(np.where(used, q, 1.0) / np.where(used, p, 1.0))).sum(axis=-1)
-    noise = 1 / np.maximum(now.sum(axis=-1) * temper, 1.0) + 1 / np.maximum(before.sum(axis=-1) * temper, 1.0)
-    degrees = np.maximum(used.sum(axis=-1) - 1, 0)
+    degrees, noise = _noise(now, before, temper)
     nothing = now.sum(axis=-1) == 0
     value = np.where(nothing, 0.0, np.maximum(raw - degrees * noise, 0.0))
     return value, np.sqrt(4 * value * noise + 2 * degrees * noise**2)
+
+
+def chance(
+    now: NDArray[np.float64], before: NDArray[np.float64], temper: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The standard error of the same index, had nothing changed."""
+    degrees, noise = _noise(now, before, temper)
+    return np.asarray(np.sqrt(2 * degrees) * noise)
+
+
+def _noise(
+    now: NDArray[np.float64], before: NDArray[np.float64], temper: float | NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    noise = 1 / np.maximum(now.sum(axis=-1) * temper, 1.0) + 1 / np.maximum(before.sum(axis=-1) * temper, 1.0)
+    return np.maximum(((now + before) > 0).sum(axis=-1) - 1, 0), noise
 
 
 def groups_of(reference: Reference, s: int) -> NDArray[np.int64]:
