@@ -134,11 +134,13 @@ class Effects:
         reference_rows = max(float(reference.sum()) * temper, 1.0)
         if bins.width == FIRST_BIN + 2:
             spread = np.sqrt(max(now * (1 - now), 1 / rows))
+            usual = np.sqrt(max((now * (1 - now) + before * (1 - before)) / 2, 1 / rows))
             name, size = "error_rate", 1.0
         else:
             spread, name, size = max(abs(now), abs(before)), "relative_error", abs(before) or 1.0
-        error = float(spread * np.sqrt(1 / rows + 1 / reference_rows)) / size
-        return Effect(name, (now - before) / size, error, "mean error", before, now, error)
+            usual = spread
+        error, by_chance = (float(one * np.sqrt(1 / rows + 1 / reference_rows)) / size for one in (spread, usual))
+        return Effect(name, (now - before) / size, error, "mean error", before, now, by_chance)
 
     def _one_grouped(self, s: int, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         grouped = np.zeros(self._grouped_reference.shape[1])

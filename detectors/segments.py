@@ -30,7 +30,7 @@ LONGEST: Final = 5
 """And no longer than so many times the rows that were asked for."""
 MOST_CELLS: Final = 400_000
 """Counts that are kept of a stream; signals beyond that are not counted by segment."""
-DOUBT: Final = 4.0
+DOUBT: Final = 3.5
 """An effect within a segment has to be so many times what chance makes it: of many pairs, some look changed."""
 
 

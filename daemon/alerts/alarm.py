@@ -82,7 +82,8 @@ class Alarm:
     def what(self) -> str:
         """What is wrong, without figures."""
         if self.kind is Kind.PERFORMANCE and "field" in self.evidence:
-            return f"{self.evidence.get('metric')} between segments of {self.evidence['field']} is too large"
+            metric = str(self.evidence.get("metric")).replace("_", " ")
+            return f"the {metric} between segments of {self.evidence['field']} is too large"
         name, within = spoken(self.signal), place(self.signal)
         said = {
             Kind.CONCEPT: self._what_of_errors(),
