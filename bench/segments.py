@@ -92,7 +92,7 @@ class Watched:
         return [one for one in found if not one.recovered]
 
 
-def ranking(runs: int = 20, features: int = 50) -> None:
+def ranking(runs: int = 12, features: int = 50) -> None:
     """One of 50 features moves in one of 20 segments."""
     print(f"one of {features} features moves in one of {SEGMENTS} segments at row {CHANGE:,}: {runs} runs each")
     heads = ("shift", "raised", "in top 3", "first", "delay, rows", "raw: in top 3", "by the model")
@@ -144,7 +144,7 @@ def _pairs_of(watched: Watched, effects: NDArray[np.float64]) -> list[list[str]]
     return [list(segments.within.pair(int(s))) for s in np.argsort(-effects)[:3]]
 
 
-def false_alarms(runs: int = 10, rows: int = 150_000) -> None:
+def false_alarms(runs: int = 6, rows: int = 150_000) -> None:
     """Nothing changes."""
     budget, features = 20_000, 10
     print(f"nothing changes: {runs} runs of {rows:,} rows, {features} features, budget {budget:,}")
