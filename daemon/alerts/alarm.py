@@ -30,7 +30,7 @@ _CAUSES: Final = {
     Cause.RETURN: "an earlier regime is back",
 }
 _WITHIN: Final = re.compile(
-    r"(?P<signal>(feature:.+|prediction|score|error))\[(?P<field>[^=\[]+)=(?P<value>.*)\]", re.DOTALL
+    r"(?P<signal>feature:.+?|prediction|score|error)\[(?P<field>[^=\[]+)=(?P<value>.*)\]", re.DOTALL
 )
 _ROW_FIELDS: Final = ("id", "detector", "row", "ts", "change_row", "change_ts", "raised")
 
