@@ -1,6 +1,6 @@
 """Segments: does the ranking name the pair that moved, how soon, how many false alarms, and what it costs.
 
-    python bench/segments.py           about five minutes on one core
+    python bench/segments.py           about eight minutes on one core
 
 Rows go through the monitor that the daemon runs: 20 segments of the same size, labels at once, seeds fixed. Every
 stream begins with rows from which the reference is learned. "Raw effect" ranks the same pairs by their stability index
