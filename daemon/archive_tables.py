@@ -58,7 +58,9 @@ def _from_arrow(parts: Sequence[tuple[Predictions, NDArray[np.int64]]], task: Ta
     table = pa.concat_tables([_typed(one.table, task) for one, _ in parts], promote_options="default")
     nothing = pa.nulls(len(rows), pa.string())
     columns = {name: table[name] for name in table.column_names}
-    return pa.table({"row": rows, "segment": nothing, "score_classes": nothing} | columns)
+    carried = any(any(one.segments) for one, _ in parts)
+    segments = _json(list(chain.from_iterable(one.segments for one, _ in parts))) if carried else nothing
+    return pa.table({"row": rows, "segment": segments, "score_classes": nothing} | columns)
 
 
 def _typed(table: pa.Table, task: Task | None) -> pa.Table:
@@ -130,9 +132,10 @@ def _values(values: Sequence[Any], task: Task | None) -> pa.Array:
 def _json(values: list[Any]) -> pa.Array:
     if values.count(None) == len(values):
         return pa.nulls(len(values), pa.string())
-    return pa.array(
-        [None if value is None else json.dumps(value, separators=(",", ":")) for value in values], pa.string()
-    )
+    # rows that are alike may share one object, which is written once
+    alike = {id(value): value for value in values}
+    texts = {key: None if value is None else json.dumps(value, separators=(",", ":")) for key, value in alike.items()}
+    return pa.array([texts[id(value)] for value in values], pa.string())
 
 
 def _features(

@@ -32,6 +32,9 @@ SCHEMA: Final = "schema"
 REGIMES: Final = "regimes"
 """The part that holds the laws which a model's rows followed before."""
 
+SEGMENTS: Final = "segments"
+"""The part that says how each segment does, as it is shown; beside it ``segments:STREAM``, from which it goes on."""
+
 ELSEWHERE: Final = frozenset({"state", "created", "version"})
 """Columns of a model that are set with its first checkpoint, and from then on by others."""
 
@@ -109,9 +112,14 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
         if window.changed:
             states[f"window:{stream}"] = _packed(window.state())
             window.changed = False
+        if window.segments is not None and window.segments.changed:
+            states[f"segments:{stream}"] = window.segments.state()
+            window.segments.changed = False
         if stream not in stored.references or stored.references[stream] is not window.reference:
             states[f"reference:{stream}"] = _packed(None if window.reference is None else window.reference.to_dict())
             stored.references[stream] = window.reference
+    if any(name.startswith("segments:") for name in states):
+        states[SEGMENTS] = _packed(monitor.segment_report())
     if (stored.schema or {}) != monitor.decoder.schema:
         states[SCHEMA] = _packed(dict(monitor.decoder.schema))
         stored.schema = dict(monitor.decoder.schema)
@@ -297,7 +305,8 @@ def warn_of_fresh_starts(monitors: Iterable[Monitor]) -> None:
 async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowMapping) -> Stored:
     states = tables.states.c
     found = (await connection.execute(select(states.part, states.data).where(states.model == monitor.model))).all()
-    parts = {part: msgspec.msgpack.decode(data) for part, data in found}
+    packed: dict[str, bytes] = {row.part: row.data for row in found}
+    parts = {part: msgspec.msgpack.decode(data) for part, data in packed.items() if not part.startswith(SEGMENTS)}
     monitor.rows, monitor.first_ts, monitor.last_label_ts = row["rows"], row["first_ts"], row["last_label_ts"]
     monitor.last_ts = row["last_ts"] or 0.0
     monitor.last_arrival = row["last_arrival"] or 0.0
@@ -308,7 +317,9 @@ async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowM
         data = parts.get(f"reference:{stream}")
         stored.references[stream] = None if data is None else Reference.from_dict(data)
         if f"window:{stream}" in parts:
-            monitor.findings.afresh += window.restore(stored.references[stream], parts[f"window:{stream}"])
+            monitor.findings.afresh += window.restore(
+                stored.references[stream], parts[f"window:{stream}"], packed.get(f"segments:{stream}")
+            )
     regimes = parts.get(REGIMES, {"regimes": ()})["regimes"]
     monitor.regimes = stored.regimes = tuple(Regime.from_dict(one) for one in regimes)
     monitor.fit_decoder()

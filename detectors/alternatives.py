@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.base import Kind
 from detectors.bins import FIRST_BIN
-from detectors.laws import FLAG_VALUES, Bet, bets, reference_law
+from detectors.laws import FLAG_VALUES, Bet, bets, is_error, reference_law
 from detectors.reference import Reference
 
 BROKEN_WEIGHT: Final = 0.1
@@ -73,7 +73,7 @@ def build_alternatives(reference: Reference, *, min_effect: float, min_loss: flo
         law = reference_law(reference, s)
         laid = list(bets(reference, s, law))
         logs, lowered, can_win = _tilts(laid, law, reference, s)
-        least = min_loss if name == "error" else min_effect
+        least = min_loss if is_error(name) else min_effect
         kept = [int(k) for k in np.flatnonzero(can_win & (_sizes(reference, s, laid, law) >= least / 2))]
         groups = dict.fromkeys(laid[k].kind for k in kept)
         ordered = [k for kind in groups for k in kept if laid[k].kind is kind]
@@ -100,7 +100,6 @@ def retilt(
     """
     row = counts + prior_rows * reference_law(reference, s)
     moved = replace(reference, counts=np.where(np.arange(len(reference.counts))[:, None] == s, row, reference.counts))
-    moved = replace(moved, rows=int(row.sum()))
     law = reference_law(moved, s)
     laid = list(bets(moved, s, law))
     logs, _, can_win = _tilts([laid[k] for k in chosen], law, moved, s)
@@ -111,7 +110,7 @@ def retilt(
 def _sizes(reference: Reference, s: int, laid: list[Bet], law: NDArray[np.float64]) -> NDArray[np.float64]:
     """How large a change to each bet's law would be, in the figure that decides whether it is worth raising."""
     after = np.stack([bet.law for bet in laid]) if laid else np.zeros((0, len(law)))
-    if reference.signals[s] == "error":
+    if is_error(reference.signals[s]):
         if reference.bins[s].width - FIRST_BIN == FLAG_VALUES:
             return np.asarray(after[:, FIRST_BIN + 1] - law[FIRST_BIN + 1])
         return np.full(len(laid), np.inf)
@@ -121,11 +120,11 @@ def _sizes(reference: Reference, s: int, laid: list[Bet], law: NDArray[np.float6
 
 def _signal_weights(reference: Reference) -> list[float]:
     """Each signal's share of the stream's weight: equal ones, but for the error, which matters most."""
-    with_error = "error" in reference.signals
-    others = len(reference.signals) - with_error
-    left = 1.0 if not with_error else 1 - ERROR_WEIGHT
+    errors = sum(map(is_error, reference.signals))
+    others = len(reference.signals) - errors
+    left = 1.0 if not errors else 1 - ERROR_WEIGHT
     error = ERROR_WEIGHT if others else 1.0
-    return [error if name == "error" else left / others for name in reference.signals]
+    return [error / errors if is_error(name) else left / others for name in reference.signals]
 
 
 def _tilts(
@@ -151,7 +150,7 @@ def _tilts(
     ratio = np.log(after / before)
     chi2 = ((after - before) ** 2 / before).sum(axis=1)
     z = np.where(temper == 1.0, ESTIMATION_MARGIN, ESTIMATION_MARGIN_CORRELATED)
-    margin = z * np.sqrt(chi2 / (reference.rows * temper))
+    margin = z * np.sqrt(chi2 / (reference.counts[s].sum() * temper))
     logs[:, used] = temper[:, None] * (ratio - margin[:, None])
     # in fixed point the sums of counts times tilts are exact, so that they do not depend on how rows were batched;
     # rounding down keeps the bet fair

@@ -25,22 +25,30 @@ class Columns:
 
     ``rows`` are prediction row numbers, ``ts`` epoch seconds, both of length n. ``values`` maps a signal to n values:
     float64 (NaN is missing, an infinity is invalid) or an object array of ``str``, ``None`` and ``INVALID``.
+    ``segments`` says which segments each row is of, n numbers that only their maker can read, or None.
     """
 
     stream: Stream
     rows: NDArray[np.int64]
     ts: NDArray[np.float64]
     values: dict[str, NDArray[Any]]
+    segments: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def slice(self, start: int, stop: int) -> "Columns":
         """Rows ``start`` to ``stop``, as views."""
-        part = slice(start, stop)
-        return Columns(
-            self.stream, self.rows[part], self.ts[part], {name: column[part] for name, column in self.values.items()}
-        )
+        return self._part(slice(start, stop))
+
+    def at(self, places: NDArray[np.int64]) -> "Columns":
+        """The rows at ``places``."""
+        return self._part(places)
+
+    def _part(self, part: Any) -> "Columns":
+        values = {name: column[part] for name, column in self.values.items()}
+        segments = None if self.segments is None else self.segments[part]
+        return Columns(self.stream, self.rows[part], self.ts[part], values, segments)
 
 
 def concatenate(parts: list[Columns]) -> Columns:
@@ -61,7 +69,15 @@ def concatenate(parts: list[Columns]) -> Columns:
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.ts for part in parts]),
         values,
+        _segments(parts),
     )
+
+
+def _segments(parts: list[Columns]) -> NDArray[np.int64] | None:
+    if all(part.segments is None for part in parts):
+        return None
+    none = [np.zeros(len(part), dtype=np.int64) if part.segments is None else part.segments for part in parts]
+    return np.concatenate(none)
 
 
 def _column(part: Columns, name: str, *, as_text: bool) -> NDArray[Any]:

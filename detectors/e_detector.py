@@ -23,6 +23,7 @@ from detectors.summary import Summary
 STATE_VERSION: Final = 1
 SLAB: Final = 100_000
 """Windows are taken in so many at a time that windows times bets stay below this: what fits in a processor's cache."""
+ONE_THREAD_BETS: Final = 4_096
 RECHECK: Final = 8
 CERTAIN: Final = 2.0
 """A change is too small for certain when it is so many standard errors below what is worth raising."""
@@ -44,6 +45,9 @@ class EDetector:
     What was raised for a signal and kind is not raised again until the rows are back to the reference, or change once
     more (``again`` in the evidence is then the row of the alarm before). That they are back is answered as a verdict
     too, with ``recovered`` set (see ``open_alarms.py``).
+
+    ``doubt``: an effect has to be so many times what chance makes it, too: for references of few rows, whose own errors
+    look like changes. A verdict's ranking is then of those that moved so surely, with their effects.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class EDetector:
         min_effect: float = 0.1,
         min_loss: float = 0.01,
         name: str = "e_detector",
+        doubt: float = 0.0,
     ) -> None:
         if events_per_false_alarm < 1:
             raise ValueError(f"events_per_false_alarm must be at least 1, not {events_per_false_alarm}")
@@ -61,7 +66,8 @@ class EDetector:
         self.events_per_false_alarm = events_per_false_alarm
         self.min_effect = min_effect
         self.min_loss = min_loss
-        self._judge = Judge(reference, name, min_effect, min_loss)
+        self.doubt = doubt
+        self._judge = Judge(reference, name, min_effect, min_loss, doubt)
         self._bets = self._judge.bets
         self._open = OpenAlarms(self._judge, events_per_false_alarm)
         self._starts = np.array([monitor.start for monitor in self._bets.monitors], dtype=np.int64)
@@ -79,6 +85,11 @@ class EDetector:
     def signals_since(self, row: int) -> tuple[tuple[str, float], ...]:
         """Signals that moved by ``min_effect`` or more from ``row`` on, most moved first, as shares of 1."""
         return self._judge.ranking_since(row)
+
+    def counts_since(self, row: int) -> NDArray[np.int64]:
+        """Counts (S signals, B bins) of the windows that begin at ``row`` or later, as far as they are kept apart."""
+        history = self._judge.history
+        return history.since(history.start_of(row))
 
     def _update(self, summary: Summary) -> list[Verdict]:
         factor = factors(self._log_likelihoods(summary))
@@ -126,7 +137,7 @@ class EDetector:
 
     def _crossing(self, after: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
         """First window after which the evidence of those who may be raised reaches the threshold."""
-        if not len(self._starts) or float((after @ np.ones(after.shape[1])).max()) < self.events_per_false_alarm:
+        if not len(self._starts) or float(_totals(after).max()) < self.events_per_false_alarm:
             return len(after)
         evidence = np.add.reduceat(after, self._starts, axis=1)
         evidence[ends[:, None] < self._again] = 0.0
@@ -169,13 +180,15 @@ class EDetector:
             figures["again"] = self._open.raised_row(m)
         # an alarm on top of one has to be beyond doubt
         doubt = len(sizes) - 1
-        if any(size.value - doubt * size.error < least for size in sizes):
+        if effect.value < self.doubt * effect.chance or any(size.value - doubt * size.error < least for size in sizes):
             if any(size.value + CERTAIN * size.error < least for size in sizes):
                 self._restart(m)
                 if m not in self._open:
                     self._judge.settle(m, change.counts[self._bets.monitors[m].s], PRIOR_ROWS)
             else:
-                self._again[m] = now + 1 + min((now - change.start) // RECHECK, MOST_RECHECK_ROWS)
+                wait = (now - change.start) // RECHECK
+                # where doubt is great, more rows than a few are needed to end it
+                self._again[m] = now + 1 + (wait if self.doubt else min(wait, MOST_RECHECK_ROWS))
             return None
         self._judge.unsettle(m)
         self._open.add(m, row, self._judge.change_from_reference(m, not_before=change.start))
@@ -210,6 +223,12 @@ class EDetector:
         self._since = np.frombuffer(state["since"], dtype=np.int64).copy()
         self._open.restore(state["open"])
         self._judge.restore(state["judge"])
+
+
+def _totals(after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of each row; a product with ones is faster, until it is spread over threads that wait for each other."""
+    bets = after.shape[1]
+    return np.asarray(after @ np.ones(bets) if bets < ONE_THREAD_BETS else after.sum(axis=1))
 
 
 def _first(hits: NDArray[np.bool_]) -> int:

@@ -24,7 +24,7 @@ class Effect:
     """A change from ``reference`` to ``current`` of what ``what`` names, and its size ``value`` with standard error.
 
     ``name`` says what the size is: ``psi``, ``error_rate`` (a difference) or ``relative_error`` (a share of the
-    reference's mean).
+    reference's mean); ``chance`` is its standard error had nothing changed.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Effect:
     what: str
     reference: float
     current: float
+    chance: float = 0.0
 
 
 class Effects:
@@ -66,7 +67,8 @@ class Effects:
             moved = np.abs(_shares(now) - _shares(reference))[: len(labels)]
             moved[:FIRST_BIN] = -1.0
             b = int(np.argmax(moved))
-        value, error = stability_index(groups_now, groups_before, float(self._reference.temper[s]))
+        temper = float(self._reference.temper[s])
+        value, error = stability_index(groups_now, groups_before, temper)
         return Effect(
             INDEX,
             float(value),
@@ -74,6 +76,7 @@ class Effects:
             labels[b],
             float(_shares(reference)[b]),
             float(_shares(now)[b]),
+            float(chance(groups_now, groups_before, temper)),
         )
 
     def ranking(self, counts: NDArray[np.int64], least: float = 0.0) -> tuple[tuple[str, float], ...]:
@@ -81,12 +84,27 @@ class Effects:
 
         With ``least`` only those whose index is at least that, and more than chance makes it.
         """
-        values, errors = stability_index(self._grouped(counts), self._grouped_reference, self._reference.temper)
+        values, errors = self.sizes(counts)
         if least:
             values = np.where((values >= least) & (values > CERTAIN * errors), values, 0.0)
         total = float(values.sum()) or 1.0
         order = np.argsort(-values, kind="stable")[:10]
         return tuple((self._reference.signals[s], round(float(values[s]) / total, 4)) for s in order if values[s] > 0)
+
+    def certain(self, counts: NDArray[np.int64], doubt: float, most: int = 10) -> list[tuple[int, float]]:
+        """The signals whose stability index is ``doubt`` times what chance makes it, each with its index.
+
+        Those that moved most for certain come first.
+        """
+        values, errors = self.sizes(counts)
+        moved = values > doubt * chance(self._grouped(counts), self._grouped_reference, self._reference.temper)
+        low = np.where(moved, values - CERTAIN * errors, -np.inf)
+        order = np.argsort(-low, kind="stable")[:most]
+        return [(int(s), round(float(values[s]), 4)) for s in order if moved[s]]
+
+    def sizes(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The stability index of each signal for ``counts`` (S signals, B bins), and its standard error."""
+        return stability_index(self._grouped(counts), self._grouped_reference, self._reference.temper)
 
     def means(
         self, s: int, counts: NDArray[np.int64], before: NDArray[np.int64] | None = None
@@ -116,11 +134,13 @@ class Effects:
         reference_rows = max(float(reference.sum()) * temper, 1.0)
         if bins.width == FIRST_BIN + 2:
             spread = np.sqrt(max(now * (1 - now), 1 / rows))
+            usual = np.sqrt(max((now * (1 - now) + before * (1 - before)) / 2, 1 / rows))
             name, size = "error_rate", 1.0
         else:
             spread, name, size = max(abs(now), abs(before)), "relative_error", abs(before) or 1.0
-        error = float(spread * np.sqrt(1 / rows + 1 / reference_rows)) / size
-        return Effect(name, (now - before) / size, error, "mean error", before, now)
+            usual = spread
+        error, by_chance = (float(one * np.sqrt(1 / rows + 1 / reference_rows)) / size for one in (spread, usual))
+        return Effect(name, (now - before) / size, error, "mean error", before, now, by_chance)
 
     def _one_grouped(self, s: int, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         grouped = np.zeros(self._grouped_reference.shape[1])
@@ -149,11 +169,25 @@ def stability_index(
     q /= np.maximum(q.sum(axis=-1, keepdims=True), SMOOTHING)
     p /= np.maximum(p.sum(axis=-1, keepdims=True), SMOOTHING)
     raw = ((q - p) * np.log(np.where(used, q, 1.0) / np.where(used, p, 1.0))).sum(axis=-1)
-    noise = 1 / np.maximum(now.sum(axis=-1) * temper, 1.0) + 1 / np.maximum(before.sum(axis=-1) * temper, 1.0)
-    degrees = np.maximum(used.sum(axis=-1) - 1, 0)
+    degrees, noise = _noise(now, before, temper)
     nothing = now.sum(axis=-1) == 0
     value = np.where(nothing, 0.0, np.maximum(raw - degrees * noise, 0.0))
     return value, np.sqrt(4 * value * noise + 2 * degrees * noise**2)
+
+
+def chance(
+    now: NDArray[np.float64], before: NDArray[np.float64], temper: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The standard error of the same index, had nothing changed."""
+    degrees, noise = _noise(now, before, temper)
+    return np.asarray(np.sqrt(2 * degrees) * noise)
+
+
+def _noise(
+    now: NDArray[np.float64], before: NDArray[np.float64], temper: float | NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    noise = 1 / np.maximum(now.sum(axis=-1) * temper, 1.0) + 1 / np.maximum(before.sum(axis=-1) * temper, 1.0)
+    return np.maximum(((now + before) > 0).sum(axis=-1) - 1, 0), noise
 
 
 def groups_of(reference: Reference, s: int) -> NDArray[np.int64]:

@@ -26,11 +26,14 @@ class Judge:
     is, of one kind of change of one signal.
     """
 
-    def __init__(self, reference: Reference, detector: str, min_effect: float, min_loss: float) -> None:
+    def __init__(
+        self, reference: Reference, detector: str, min_effect: float, min_loss: float, doubt: float = 0.0
+    ) -> None:
         self.reference = reference
         self.detector = detector
         self.min_effect = min_effect
         self.min_loss = min_loss
+        self.doubt = doubt
         self.bets = build_alternatives(reference, min_effect=min_effect, min_loss=min_loss)
         self.history = History(len(reference.signals), reference.width)
         self._tilts = [tilt.copy() for tilt in self.bets.tilts]
@@ -188,9 +191,14 @@ class Judge:
             change_row=change.row,
             change_ts=change.ts,
             evidence=figures,
-            ranking=() if recovered else self._effects.ranking(change.counts),
+            ranking=() if recovered else self._ranking(change.counts),
             recovered=recovered,
         )
+
+    def _ranking(self, counts: NDArray[np.int64]) -> tuple[tuple[str, float], ...]:
+        if not self.doubt:
+            return self._effects.ranking(counts)
+        return tuple((self.reference.signals[s], value) for s, value in self._effects.certain(counts, self.doubt))
 
     def _sized(self, m: int, change: ChangePoint) -> tuple[ChangePoint, Effect]:
         monitor = self.bets.monitors[m]

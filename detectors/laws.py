@@ -59,6 +59,11 @@ class Bet:
     value: int | None = None
 
 
+def is_error(signal: str) -> bool:
+    """Whether a signal is the model's error, over all rows or within a segment: ``error[channel=web]``."""
+    return signal == "error" or signal.startswith("error[")
+
+
 def reference_law(reference: Reference, s: int) -> NDArray[np.float64]:
     """The reference's law of signal s over all ``width`` bins, smoothed; the padding has probability 0."""
     bins = reference.bins[s]
@@ -74,7 +79,7 @@ def reference_law(reference: Reference, s: int) -> NDArray[np.float64]:
 def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet]:
     """All that may have become of signal s, whose reference law is ``law``."""
     bins = reference.bins[s]
-    if reference.signals[s] == "error":
+    if is_error(reference.signals[s]):
         yield from _error(bins.width - FIRST_BIN, law)
         return
     if reference.signals[s] == ANOMALY_SCORE:

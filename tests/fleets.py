@@ -85,7 +85,7 @@ class Fleet:
         owners = Owners(
             store,
             Archive(world.storage or FolderStorage(world.folder), store, world.file_rows),
-            lambda model: self.monitor(model, world.options, watch),
+            world.make or (lambda model: self.monitor(model, world.options, watch)),
             respond or keep,
             worker=name,
             clock=lambda: world.now,

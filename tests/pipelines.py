@@ -79,7 +79,7 @@ def small() -> MonitorOptions:
     )
 
 
-def watch(reference: Reference) -> Sequence[Detector]:
+def watch(reference: Reference, _segmented: bool = False) -> Sequence[Detector]:
     """The detectors of a model under test."""
     return [EDetector(reference, 1_000.0), Tape(reference)]
 
@@ -100,6 +100,7 @@ class World:
     during_wait: Callable[[], Awaitable[None]] | None = None
     storage: Storage | None = None
     url: str = ""
+    make: Callable[[str], Monitor] | None = None
 
     @classmethod
     def made(cls, folder: Path, database: Database, **fields: Any) -> "World":
@@ -119,7 +120,7 @@ class World:
         pipeline = Pipeline(
             store,
             archive,
-            lambda model: Monitor(model, self.options, watch),
+            self.make or (lambda model: Monitor(model, self.options, watch)),
             respond or keep,
             clock=lambda: self.now,
             checkpoint_seconds=1.0,

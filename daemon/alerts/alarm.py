@@ -1,5 +1,6 @@
 """An alarm as it stands in the store, and what a person calls it."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,8 @@ from detectors.triage import CAUSE, Cause
 
 FEATURE: Final = "feature:"
 FEATURES: Final = "features"
+CLEARLY: Final = 3.0
+"""One segment carries a change where it has moved so many times as much as any other."""
 
 
 _MOVED: Final = {
@@ -26,6 +29,9 @@ _CAUSES: Final = {
     Cause.CONCEPT_DRIFT: "concept drift",
     Cause.RETURN: "an earlier regime is back",
 }
+_WITHIN: Final = re.compile(
+    r"(?P<signal>feature:.+?|prediction|score|error)\[(?P<field>[^=\[]+)=(?P<value>.*)\]", re.DOTALL
+)
 _ROW_FIELDS: Final = ("id", "detector", "row", "ts", "change_row", "change_ts", "raised")
 
 
@@ -75,7 +81,10 @@ class Alarm:
     @property
     def what(self) -> str:
         """What is wrong, without figures."""
-        name = spoken(self.signal)
+        if self.kind is Kind.PERFORMANCE and "field" in self.evidence:
+            metric = str(self.evidence.get("metric")).replace("_", " ")
+            return f"the {metric} between segments of {self.evidence['field']} is too large"
+        name, within = spoken(self.signal), place(self.signal)
         said = {
             Kind.CONCEPT: self._what_of_errors(),
             Kind.QUALITY: f"broken data: {name}",
@@ -83,7 +92,10 @@ class Alarm:
             Kind.PERFORMANCE: f"{self.evidence.get('metric', 'performance')} fell short",
             Kind.ANOMALY: "strange events",
         }
-        return said.get(self.kind) or _MOVED.get(self.signal.split(":")[0], f"{name} moved")
+        whole = within[0] if within else self.signal
+        what = said.get(self.kind) or _MOVED.get(whole.split(":")[0], f"{name} moved")
+        # broken data names the signal, with where it is
+        return f"{what} where {within[1]}" if within and self.kind is not Kind.QUALITY else what
 
     def _what_of_errors(self) -> str:
         before, after = self.change or (0.0, 1.0)
@@ -103,12 +115,23 @@ class Alarm:
         if self.kind is Kind.ANOMALY:
             return _share(evidence)
         if self.kind is Kind.DRIFT:
-            return _shift(evidence)
+            return _shift(evidence) + self._carried
         if self.change is None:
-            return ""
+            return _gap(evidence) if "greatest" in evidence else ""
         metric = evidence.get("metric") or ("error rate" if self._is_rate else "mean error")
         alone = ", no feature moved" if evidence.get("features_moved") == 0 else ""
-        return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}{alone}"
+        return f"{metric} {figure(self.change[0])} -> {figure(self.change[1])}{alone}{self._carried}"
+
+    @property
+    def _carried(self) -> str:
+        """The one segment that carries the change, where it is clear that one does."""
+        mine = [
+            (segment, effect) for segment, signal, effect in self.evidence.get("segments", ()) if signal == self.signal
+        ]
+        if not mine or (len(mine) > 1 and mine[0][1] < CLEARLY * mine[1][1]):
+            return ""
+        field, _, value = str(mine[0][0]).partition("=")
+        return f", most of it where {field} is {value}"
 
     @property
     def why(self) -> str:
@@ -135,6 +158,9 @@ class Alarm:
 
 def spoken(signal: str) -> str:
     """A signal as a person calls it."""
+    within = place(signal)
+    if within is not None:
+        return f"{spoken(within[0])} where {within[1]}"
     if signal.startswith(FEATURE):
         return signal.removeprefix(FEATURE)
     return {
@@ -144,6 +170,12 @@ def spoken(signal: str) -> str:
         "label": "labels",
         "error": "errors",
     }.get(signal, signal)
+
+
+def place(signal: str) -> tuple[str, str] | None:
+    """The signal and the segment of one within a segment: ``error[channel=web]`` is of errors where channel is web."""
+    found = _WITHIN.fullmatch(signal)
+    return None if found is None else (found["signal"], f"{found['field']} is {found['value']}")
 
 
 def moved(alarms: Iterable[Alarm], smallest_share: float = 0.05) -> list[tuple[str, str]]:
@@ -177,6 +209,12 @@ def _shift(evidence: Mapping[str, Any]) -> str:
     elif evidence.get("bin") and _share(evidence):
         parts.insert(0, f"{evidence['bin']} in {_share(evidence)}")
     return ", ".join(parts)
+
+
+def _gap(evidence: Mapping[str, Any]) -> str:
+    least, greatest = evidence["least"], evidence["greatest"]
+    ends = [f"{one['segment']} {percent(one['value'])}" for one in (least, greatest)]
+    return f"{ends[0]}, {ends[1]}: {percent(evidence['value'])} apart (at least {percent(evidence['low'])})"
 
 
 def _share(evidence: Mapping[str, Any]) -> str:

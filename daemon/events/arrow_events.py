@@ -32,6 +32,7 @@ class Habits:
     times: type
     predictions: type
     labels: type
+    segments: tuple[str, ...] = ()
 
 
 def habits_of(rows: Rows, *, numeric_times: bool) -> Habits | None:
@@ -40,7 +41,16 @@ def habits_of(rows: Rows, *, numeric_times: bool) -> Habits | None:
     labels = _one_type(() if rows.labels is None else rows.labels.values)
     if predictions is None or labels is None:
         return None
-    return Habits(float if numeric_times else str, predictions, labels)
+    segments = () if rows.predictions is None else _fields_of_segments(rows.predictions.segments)
+    return Habits(float if numeric_times else str, predictions, labels, segments)
+
+
+def _fields_of_segments(segments: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...]:
+    """The names of the fields, where all have a text in every segment."""
+    carried = [one for one in segments if one is not None]
+    names = tuple(carried[0]) if carried else ()
+    alike = all(one.keys() == carried[0].keys() and set(map(type, one.values())) <= {str} for one in carried)
+    return names if alike else ()
 
 
 def _one_type(values: Sequence[Any]) -> type | None:
@@ -62,7 +72,9 @@ class ArrowDecoder:
         fields = [(name, pa.string()) for name in ("type", "id", "model", "version")]
         fields += [("ts", pa.float64() if self._numeric_times else pa.string()), ("features", features)]
         fields += [("prediction", TYPES[habits.predictions]), ("score", pa.float64()), ("label", TYPES[habits.labels])]
-        fields += [("segment", pa.null())]
+        segment = [(name, pa.string()) for name in habits.segments]
+        fields += [("segment", pa.struct(segment) if segment else pa.null())]
+        self._segment = habits.segments
         self._options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="error")
 
     def decode(self, records: Sequence[Record]) -> tuple[Rows, int] | None:
@@ -112,6 +124,7 @@ class ArrowDecoder:
         texts = [table[name] for name in ("id", "prediction", "label") if table[name].type == pa.string()]
         features = _features(table)
         texts += [features.field(place) for place, kind in enumerate(self._kinds.values()) if kind != NUMBER]
+        texts += table["segment"].combine_chunks().flatten() if self._segment else []
         return all((pc.max(pc.utf8_length(one)).as_py() or 0) <= self.limits.text_chars for one in texts)
 
     def _times(self, column: pa.ChunkedArray, records: Sequence[Record]) -> NDArray[np.float64] | None:
@@ -153,10 +166,25 @@ class ArrowDecoder:
             carrying = np.flatnonzero(features.is_valid().to_numpy(zero_copy_only=False))
             features = features.drop_null()
         columns = self._columns(features) if len(features) else {}
-        nothing = [None] * len(ids)
+        segments = self._segments(table["segment"])
+        if segments is None:
+            return None
         return Predictions(
-            order, ids, ts, named, nothing, _plain(values), scores, None, columns, carrying, pa.table(kept)
+            order, ids, ts, named, segments, _plain(values), scores, None, columns, carrying, pa.table(kept)
         )
+
+    def _segments(self, column: pa.ChunkedArray) -> list[dict[str, str] | None] | None:
+        """The segment of each row; None where some lack a field, because absent and null are not told apart here."""
+        if column.null_count == len(column):
+            return [None] * len(column)
+        parts = column.combine_chunks().flatten()
+        if any(one.null_count != column.null_count for one in parts):
+            return None
+        made: dict[tuple[str | None, ...], dict[str, str] | None] = {}
+        rows = list(zip(*(_texts(one).tolist() for one in parts), strict=True))
+        for row in set(rows):
+            made[row] = None if None in row else dict(zip(self._segment, row, strict=True))
+        return list(map(made.__getitem__, rows))
 
     def _labels(self, table: pa.Table, order: NDArray[np.int64], ts: NDArray[np.float64]) -> Labels | None:
         values = table["label"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from daemon.lifecycle.broken import rise
+from daemon.monitoring.segments import DETECTOR as SEGMENTS
 from daemon.monitoring.window import Window
 from detectors.base import Verdict
 from detectors.columns import Stream
@@ -41,9 +42,12 @@ class Causes:
         self._regimes = regimes
 
     def explain(self, found: Found) -> Verdict:
-        """The verdict with its cause in the evidence; as it is where it says that something is over."""
+        """The verdict with its cause in the evidence; as it is where it says that something is over.
+
+        What is found in one segment hardly shows in the rows of all, and those say nothing of its cause.
+        """
         verdict = found.verdict
-        if verdict.recovered:
+        if verdict.recovered or verdict.detector == SEGMENTS:
             return verdict
         known = Known(*(self._known(stream, found) for stream in (Stream.FEATURES, Stream.PREDICTION, Stream.OUTCOME)))
         cause = triage(Raised(verdict.kind, verdict.signal, rise(verdict.evidence)), known, self._regimes)

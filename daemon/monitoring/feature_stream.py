@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from daemon.events.columns import Column, FeatureDecoder, typed
 from daemon.events.rows import FeatureRows, Predictions
 from daemon.monitoring.options import MonitorOptions
-from daemon.monitoring.pairs import only
 from daemon.monitoring.recent import SeenIds
 from daemon.monitoring.schema import FEATURE_PREFIX, Schema, appeared, choose, kinds_of_new, learn
 from daemon.monitoring.window import Window
@@ -63,16 +62,23 @@ class FeatureStream:
         return predictions, apart
 
     def take(
-        self, predictions: Predictions | None, rows: NDArray[np.int64], apart: FeatureRows | None, before: NDArray[Any]
+        self,
+        predictions: Predictions | None,
+        rows: NDArray[np.int64],
+        segments: NDArray[np.int64] | None,
+        apart: FeatureRows | None,
+        before: NDArray[Any],
     ) -> list[Verdict]:
         """Take in what ``typed`` gave, and say which features have appeared.
 
-        ``rows`` are those of the predictions, ``before`` the next one's for each of the others.
+        ``rows`` and ``segments`` are those of the predictions, ``before`` the next one's row for each of the others.
         """
         parts: list[Part] = []
         if predictions is not None and (predictions.with_features is None or len(predictions.with_features)):
             which = slice(None) if predictions.with_features is None else predictions.with_features
             columns = _columns(rows[which], predictions.ts[which], predictions.features)
+            if segments is not None:
+                columns = replace(columns, segments=segments[which])
             parts.append((predictions.order[which], columns))
         if apart is not None:
             parts.append((apart.order, _columns(before, apart.ts, apart.features)))
@@ -101,4 +107,4 @@ def _in_order(parts: list[Part]) -> Columns:
     if len(parts) == 1:
         return parts[0][1]
     columns = concatenate([columns for _, columns in parts])
-    return only(columns, np.argsort(np.concatenate([order for order, _ in parts]), kind="stable"))
+    return columns.at(np.argsort(np.concatenate([order for order, _ in parts]), kind="stable"))

@@ -55,7 +55,11 @@ class _OneByOne:
     def joined(self) -> Joined:
         """What has come of it."""
         rows, predictions, versions, labels, places = zip(*self._pairs, strict=True) if self._pairs else [()] * 5
-        return Joined(rows, predictions, versions, labels, places, self._label_rows, self._duplicates, self._revised)
+        segments, first = self._join.segments, self._join.ids.first
+        within = None if segments is None else [segments[row - first] for row in rows]
+        return Joined(
+            rows, predictions, versions, labels, places, self._label_rows, self._duplicates, self._revised, within
+        )
 
     def _take(self, place: int, name: str, label: Any, next_row: int) -> None:
         awaited = self._awaited.get(name)

@@ -33,6 +33,7 @@ class NewPredictions:
     ids: Sequence[str | None] = ()
     predictions: Sequence[Any] = ()
     versions: Sequence[str | None] = ()
+    segments: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class NewLabels:
 class Joined:
     """What came of a batch of predictions and labels.
 
-    The sequences up to ``label_places`` have an entry for each pair, in no particular order; that is the place, among
-    the batch's labels, of the one that completed the pair. ``label_rows`` is the row of the prediction of each label of
-    the batch, -1 where it has not come.
+    The sequences up to ``label_places``, and ``segments`` where there are any, have an entry for each pair, in no
+    particular order; ``label_places`` has the place, among the batch's labels, of the one that completed the pair.
+    ``label_rows`` is the row of the prediction of each label of the batch, -1 where it has not come.
     """
 
     rows: Sequence[int] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Joined:
     label_rows: Sequence[int] = field(default_factory=list)
     duplicates: int = 0
     revised: int = 0
+    segments: Sequence[int] | None = None
 
 
 class LabelJoin:
@@ -76,6 +78,7 @@ class LabelJoin:
         self.predictions: list[Any] = []  # these three of the rows from ``ids.first`` on
         self.versions: list[Any] = []
         self.labels: list[Any] = []
+        self.segments: list[int] | None = None  # of the same rows, as soon as one has any
         self.early: OrderedDict[str, tuple[Any, int]] = OrderedDict()  # label, and the row count when it came
         self._again: Again = ()
         self._journal: list[Sequence[Any]] = []
@@ -93,6 +96,7 @@ class LabelJoin:
         self.predictions += new.predictions
         self.versions += new.versions
         self.labels += [UNLABELLED] * len(new.ids)
+        self._segment(new.segments)
         joined = self._at_once(new, labels)
         if joined is None:
             from daemon.monitoring.joining import join_one_by_one
@@ -103,7 +107,8 @@ class LabelJoin:
             rows, values, early = joined.rows, joined.labels, []
         self._again = ()
         if new.ids or labels.ids:
-            self._journal.append((new.ids, new.predictions, _short(new.versions), rows, values, early))
+            versions = _short(new.versions)
+            self._journal.append((new.ids, new.predictions, versions, rows, values, early, new.segments))
         self._forget()
         return joined
 
@@ -125,12 +130,23 @@ class LabelJoin:
         for place, label in zip(places, labels.labels, strict=True):
             self.labels[place] = label
         predictions, versions = take(self.predictions)[:-1], take(self.versions)[:-1]
-        return Joined(known, predictions, versions, labels.labels, range(len(known)), known)
+        segments = None if self.segments is None else take(self.segments)[:-1]
+        return Joined(known, predictions, versions, labels.labels, range(len(known)), known, segments=segments)
+
+    def _segment(self, segments: Sequence[int] | None) -> None:
+        """Keep the segments of the predictions that were taken last."""
+        if self.segments is None:
+            if segments is None:
+                return
+            self.segments = [0] * (len(self.predictions) - len(segments))
+        self.segments += [0] * (len(self.predictions) - len(self.segments)) if segments is None else segments
 
     def _forget(self) -> None:
         gone = self.ids.forget()
         if gone:
             del self.predictions[:gone], self.versions[:gone], self.labels[:gone]
+            if self.segments is not None:
+                del self.segments[:gone]
         horizon = self.ids.next - self.max_waiting
         while self.early:
             one = next(iter(self.early))
@@ -162,11 +178,12 @@ class LabelJoin:
         if not len(self.ids):
             self.ids.start(after - sum(len(ids) for ids, *_ in journal))
         start = self.ids.next
-        for ids, predictions, versions, rows, labels, early in journal:
+        for ids, predictions, versions, rows, labels, early, *more in journal:  # no segments in older releases
             self.ids.take(ids)
             self.predictions += predictions
             self.versions += versions * (len(ids) if len(versions) == 1 else 1)
             self.labels += [UNLABELLED] * len(ids)
+            self._segment(more[0] if more else None)
             for row, label in zip(rows, labels, strict=True):
                 if row >= self.ids.first:
                     self.labels[row - self.ids.first] = label

@@ -16,14 +16,17 @@ from daemon.monitoring.chunks import Chunk
 from daemon.monitoring.feature_stream import FeatureStream
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
 from daemon.monitoring.options import MonitorOptions
-from daemon.monitoring.pairs import Pairs, only, pairs_of
+from daemon.monitoring.pairs import Pairs, pairs_of
 from daemon.monitoring.performance import Performance
 from daemon.monitoring.recent import SeenIds
 from daemon.monitoring.schema import FEATURE_PREFIX, Schema, kinds_of
+from daemon.monitoring.segment_fields import SegmentFields
+from daemon.monitoring.segment_report import report
+from daemon.monitoring.segments import SegmentWatch, StreamSegments
 from daemon.monitoring.serving import Serving
 from daemon.monitoring.tasks import Task
-from daemon.monitoring.window import Ranking, Window
-from detectors.base import Detector, Kind, Verdict
+from daemon.monitoring.window import Build, Ranking, Window
+from detectors.base import Kind, Verdict
 from detectors.columns import Columns, Stream
 from detectors.reference import Reference
 from detectors.regimes import MOST_REGIMES, Regime
@@ -59,7 +62,9 @@ class Monitor:
     What comes of rows depends only on the rows and their order, not on how they were cut into batches.
     """
 
-    def __init__(self, model: str, options: MonitorOptions, build: Callable[[Reference], Sequence[Detector]]) -> None:
+    def __init__(
+        self, model: str, options: MonitorOptions, build: Build, watch_segments: SegmentWatch | None = None
+    ) -> None:
         self.model = model
         self.options = options
         self.task = options.task
@@ -70,6 +75,9 @@ class Monitor:
         self.last_label_ts: float | None = None
         self.last_arrival = 0.0
         self.last_label_arrival: float | None = None
+        self.segment_fields: SegmentFields | None = None
+        if options.segments and watch_segments is not None:
+            self.segment_fields = SegmentFields(options.segments, options.reference_rows)
         self.windows = {
             stream: Window(
                 stream,
@@ -78,6 +86,7 @@ class Monitor:
                 1 if stream is Stream.OUTCOME else options.window_rows,
                 options.bins,
                 prepare=self._prepare_predictions if stream is Stream.PREDICTION else None,
+                segments=self._segments(stream, watch_segments),
             )
             for stream in Stream
         }
@@ -89,6 +98,12 @@ class Monitor:
         self._regime_version: str | None = None  # that served while the reference was learned
         self._undecided: list[Pairs] = []  # the task is not known yet
         self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
+
+    def _segments(self, stream: Stream, watch: SegmentWatch | None) -> StreamSegments | None:
+        if self.segment_fields is None or watch is None:
+            return None
+        rows = self.options.reference_rows
+        return StreamSegments(stream, self.segment_fields, rows, watch.detector, watch.gap(stream))
 
     @property
     def version(self) -> str | None:
@@ -147,17 +162,20 @@ class Monitor:
         predictions = self._new_predictions(rows.predictions)
         apart, met_before = self.features.new(rows.features)
         predictions, apart = self.features.typed(predictions, apart)
+        segments = None
+        if predictions is not None and self.segment_fields is not None:
+            segments = self.segment_fields.take(predictions, first)
         order: NDArray[Any] = np.empty(0) if predictions is None else predictions.order
         numbers = np.arange(first, self.rows)
         if predictions is not None:
-            self._take_predictions(predictions, numbers)
+            self._take_predictions(predictions, numbers, segments)
         if apart is not None:
             self.findings.counts["duplicates"] += met_before
             self.findings.counts["features"] += len(apart.ids)
             self.findings.features.append(apart)
         before = np.empty(0, dtype=np.int64) if apart is None else first + np.searchsorted(order, apart.order)
-        self.findings.verdicts += self.features.take(predictions, numbers, apart, before)
-        self._join(predictions, rows.labels, first, order)
+        self.findings.verdicts += self.features.take(predictions, numbers, segments, apart, before)
+        self._join(predictions, segments, rows.labels, first, order)
         if predictions is not None:
             self._serves(self.serving.count(predictions.versions))
 
@@ -174,7 +192,9 @@ class Monitor:
         self.rows += len(predictions)
         return predictions
 
-    def _take_predictions(self, predictions: Predictions, numbers: NDArray[np.int64]) -> None:
+    def _take_predictions(
+        self, predictions: Predictions, numbers: NDArray[np.int64], segments: NDArray[np.int64] | None
+    ) -> None:
         self.findings.counts["prediction"] += len(predictions)
         self.findings.predictions.append((predictions, numbers))
         self.findings.met += self.serving.meet(predictions.versions)
@@ -182,9 +202,9 @@ class Monitor:
         values: dict[str, NDArray[Any]] = {"prediction": tasks.column(predictions.values, self.task)}
         if self._scored(predictions):
             values["score"] = predictions.scores
-        columns = Columns(Stream.PREDICTION, numbers, predictions.ts, values)
+        columns = Columns(Stream.PREDICTION, numbers, predictions.ts, values, segments)
         own = self.serving.own(predictions.versions)
-        self.windows[Stream.PREDICTION].take(columns if own is None else only(columns, own))
+        self.windows[Stream.PREDICTION].take(columns if own is None else columns.at(own))
 
     def _serves(self, version: str | None) -> None:
         """Bring a version into service, if it is one."""
@@ -215,12 +235,18 @@ class Monitor:
     # --- labels and outcomes
 
     def _join(
-        self, predictions: Predictions | None, labels: Labels | None, first: int, predicted: NDArray[Any]
+        self,
+        predictions: Predictions | None,
+        segments: NDArray[np.int64] | None,
+        labels: Labels | None,
+        first: int,
+        predicted: NDArray[Any],
     ) -> None:
         counts = self.findings.counts
         new, given = NewPredictions(), NewLabels()
         if predictions is not None:
-            new = NewPredictions(predictions.ids, predictions.values, predictions.versions)
+            within = None if segments is None else segments.tolist()
+            new = NewPredictions(predictions.ids, predictions.values, predictions.versions, within)
         if labels is not None:
             given = NewLabels(labels.ids, labels.values, first + np.searchsorted(predicted, labels.order))
         joined = self.labels.join(new, given)
@@ -348,7 +374,15 @@ class Monitor:
             "undecided": [pairs.state() for pairs in self._undecided],
             "last_label_arrival": self.last_label_arrival,
             "regime_version": self._regime_version,
+            "segments": None if self.segment_fields is None else self.segment_fields.state(),
         }
+
+    def segment_report(self) -> dict[str, Any] | None:
+        """How each segment does, as it is shown; None without segments."""
+        if self.segment_fields is None:
+            return None
+        streams = {stream: one.segments for stream, one in self.windows.items() if one.segments is not None}
+        return report(self.segment_fields, streams, self.options.positive)
 
     def restore(self, state: dict[str, Any], task: str | None) -> None:
         """Go on from what a checkpoint stored."""
@@ -359,6 +393,9 @@ class Monitor:
         self._undecided = [Pairs.restored(pairs) for pairs in state["undecided"]]
         self.last_label_arrival = state["last_label_arrival"]
         self._regime_version = state.get("regime_version")
+        segments = state.get("segments")  # none in older releases
+        if self.segment_fields is not None and segments is not None:
+            self.segment_fields.restore(segments)
 
 
 def _with_features(verdict: Verdict, moved: Ranking | None) -> Verdict:

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from daemon.events.event_rules import EventLimits
 from daemon.lifecycle.policy import Rules
+from daemon.monitoring.gaps import GapWatch
 from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.monitoring.segments import DETECTOR as SEGMENTS
+from daemon.monitoring.segments import SegmentWatch
 from daemon.monitoring.tasks import Task
 from daemon.settings import DetectorChoice, ModelSettings
 from daemon.settings import Task as ChosenTask
@@ -12,12 +15,19 @@ from detectors import registry
 from detectors.alibi import Alibi
 from detectors.base import Detector
 from detectors.columns import Stream
+from detectors.e_detector import EDetector
 from detectors.reference import Reference
 from detectors.registry import DEFAULT, DETECTORS, Options
+from detectors.segments import DOUBT
 
 DEFAULT_LIMITS = EventLimits()
 SHARES = {Stream.FEATURES: 1 / 3, Stream.PREDICTION: 1 / 3, Stream.OUTCOME: 1 / 3}
 """How a model's budget of false alarms is split: false alarms of its streams add up, so their shares add up to 1."""
+
+SEGMENTS_SHARE = 1 / 4
+"""The part of a stream's share that its segments have, where its reference has any: the stream keeps the rest."""
+GAPS_SHARE = 1 / 2
+"""The part of that which gaps between segments have, where they are watched."""
 
 
 def make_monitor(
@@ -34,18 +44,33 @@ def make_monitor(
         exclude=frozenset(settings.exclude or ()),
         most_features=limits.features,
         limits=limits,
+        segments=settings.segments,
+        positive=settings.positive,
     )
 
     chosen = chosen_detectors(settings)
 
-    def build(reference: Reference) -> Sequence[Detector]:
+    def build(reference: Reference, segmented: bool) -> Sequence[Detector]:
         watching = [one for one in chosen if reference.stream in DETECTORS[one.name].streams]
-        share = SHARES[reference.stream] / max(len(watching), 1)
+        share = SHARES[reference.stream] * (1 - SEGMENTS_SHARE * segmented) / max(len(watching), 1)
         told = Options(settings.events_per_false_alarm / share, settings.min_effect, settings.min_loss, alibi)
         made = [registry.build(one.name, reference, told, dict(one.options)) for one in watching]
         return [detector for detector in made if detector is not None]
 
-    return Monitor(model, options, build)
+    def budget_within(stream: Stream, share: float) -> float:
+        return settings.events_per_false_alarm / (SHARES[stream] * SEGMENTS_SHARE * share)
+
+    def detector_within(reference: Reference) -> EDetector:
+        gaps = settings.max_gap is not None and reference.stream is not Stream.FEATURES
+        budget = budget_within(reference.stream, 1 - GAPS_SHARE * gaps)
+        return EDetector(reference, budget, settings.min_effect, settings.min_loss, name=SEGMENTS, doubt=DOUBT)
+
+    def gap_watch(stream: Stream) -> GapWatch | None:
+        if settings.max_gap is None or stream is Stream.FEATURES:
+            return None
+        return GapWatch(settings.max_gap, budget_within(stream, GAPS_SHARE), settings.positive)
+
+    return Monitor(model, options, build, SegmentWatch(detector_within, gap_watch))
 
 
 def chosen_detectors(settings: ModelSettings) -> list[DetectorChoice]:

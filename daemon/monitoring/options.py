@@ -19,4 +19,6 @@ class MonitorOptions:
     features: frozenset[str] | None = None
     exclude: frozenset[str] = frozenset()
     most_features: int = 2_000
+    segments: tuple[str, ...] = ("carried",)
+    positive: str | None = None
     limits: EventLimits = field(default_factory=EventLimits)

@@ -28,19 +28,21 @@ class Pairs:
     predictions: Sequence[Any]
     versions: Sequence[str | None]
     labels: Sequence[Any]
+    segments: Sequence[int] | None = None
 
     def columns(self, task: Task, serving: Serving) -> Columns:
         """Label and error of the rows that the version in service has made."""
         labels = tasks.column(self.labels, task)
         errors = tasks.error(tasks.column(self.predictions, task), labels, task)
-        columns = Columns(Stream.OUTCOME, self.rows, self.ts, {"label": labels, "error": errors})
+        segments = None if self.segments is None else np.array(self.segments, dtype=np.int64)
+        columns = Columns(Stream.OUTCOME, self.rows, self.ts, {"label": labels, "error": errors}, segments)
         own = serving.own(self.versions)
         if own is None and (not serving.from_row or int(self.rows.min()) >= serving.from_row):
             return columns
         keep = np.zeros(len(self.rows), dtype=bool)
         keep[slice(None) if own is None else own] = True
         keep &= (self.rows >= serving.from_row) | np.array([version is not None for version in self.versions])
-        return only(columns, np.flatnonzero(keep))
+        return columns.at(np.flatnonzero(keep))
 
     def state(self) -> list[Any]:
         """Plain values, for msgpack."""
@@ -51,6 +53,7 @@ class Pairs:
             list(self.predictions),
             list(self.versions),
             list(self.labels),
+            *([] if self.segments is None else [list(self.segments)]),
         ]
 
     @classmethod
@@ -77,7 +80,8 @@ def pairs_of(
     by_label = places != BY_PREDICTION
     if labels is not None and by_label.all():
         ts = labels.ts[places]
-        return Pairs(rows, next_rows[places] - 1, ts, joined.predictions, joined.versions, joined.labels)
+        texts = joined.predictions, joined.versions, joined.labels, joined.segments
+        return Pairs(rows, next_rows[places] - 1, ts, *texts)
     assert predictions is not None  # noqa: S101 (one of the two has completed each pair)
     order, ts, at = np.empty(len(rows)), np.empty(len(rows)), rows.copy()
     if labels is not None:
@@ -86,11 +90,8 @@ def pairs_of(
     own = rows[~by_label] - first_row
     order[~by_label], ts[~by_label] = predictions.order[own], predictions.ts[own]
     sort = np.argsort(order, kind="stable")
-    texts = ([values[place] for place in sort] for values in (joined.predictions, joined.versions, joined.labels))
-    return Pairs(rows[sort], at[sort], ts[sort], *texts)
-
-
-def only(columns: Columns, places: NDArray[np.int64]) -> Columns:
-    """The rows at ``places``."""
-    values = {name: column[places] for name, column in columns.values.items()}
-    return Columns(columns.stream, columns.rows[places], columns.ts[places], values)
+    predictions_of, versions_of, labels_of = (
+        [values[place] for place in sort] for values in (joined.predictions, joined.versions, joined.labels)
+    )
+    segments = None if joined.segments is None else [joined.segments[place] for place in sort]
+    return Pairs(rows[sort], at[sort], ts[sort], predictions_of, versions_of, labels_of, segments)

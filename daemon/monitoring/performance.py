@@ -11,7 +11,7 @@ from daemon.monitoring.tasks import Task
 from detectors.reference import FIRST_BIN, Reference
 
 CONFIDENCE = 0.95
-_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 class Performance:
@@ -41,7 +41,7 @@ class Performance:
         mean = float(self._errors.mean())
         if task is Task.REGRESSION:
             spread = sqrt(float(((self._errors - mean) ** 2).sum()) / max(count - 1, 1) / count)
-            low, high = max(0.0, mean - _Z * spread), mean + _Z * spread
+            low, high = max(0.0, mean - Z * spread), mean + Z * spread
             return _report("mae", count, mean, low, high, reference)
         low, high = map(float, wilson(1 - mean, count))
         return _report("accuracy", count, 1 - mean, low, high, None if reference is None else 1 - reference)
@@ -69,11 +69,11 @@ def mean_of(reference: Reference, signal: str) -> float | None:
 
 
 def wilson(
-    share: NDArray[np.float64] | float, count: NDArray[np.float64] | float
+    share: NDArray[np.float64] | float, count: NDArray[np.float64] | float, z: float = Z
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson's interval of 95 % for proportions of ``count`` rows."""
-    middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    """Wilson's interval for proportions of ``count`` rows, of 95 % unless ``z`` says otherwise."""
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return np.maximum(0.0, middle - half), np.minimum(1.0, middle + half)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daemon.events.tabular import Layout, Table, TableReader
 from daemon.monitoring import tasks
@@ -47,18 +46,13 @@ def _streams(piece: Table, task: Task | None, *, scored: bool) -> Iterable[Colum
     values = {"prediction": tasks.column(predictions.values, task)}
     if scored:
         values["score"] = predictions.scores
-    yield _at(Columns(Stream.PREDICTION, rows, predictions.ts, values), made)
+    yield Columns(Stream.PREDICTION, rows, predictions.ts, values).at(made)
     if piece.labels is not None:
         labels = tasks.column(piece.labels, task)
         known = np.flatnonzero([label is not None for label in piece.labels])
         errors = tasks.error(values["prediction"], labels, task)
         outcomes = Columns(Stream.OUTCOME, rows, predictions.ts, {"label": labels, "error": errors})
-        yield _at(outcomes, np.intersect1d(made, known))
-
-
-def _at(columns: Columns, places: NDArray[np.int64]) -> Columns:
-    values = {name: column[places] for name, column in columns.values.items()}
-    return Columns(columns.stream, columns.rows[places], columns.ts[places], values)
+        yield outcomes.at(np.intersect1d(made, known))
 
 
 def give(monitor: Monitor, task: Task | None, references: dict[Stream, Reference]) -> None:

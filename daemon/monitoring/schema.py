@@ -1,6 +1,7 @@
 """The features of a model and their types, as its reference has them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -69,7 +70,7 @@ def choose(columns: Columns, schema: Schema, chosen: frozenset[str] | None, left
         and (chosen is None or name in chosen)
         and name not in left_out
     }
-    return Columns(columns.stream, columns.rows, columns.ts, values)
+    return replace(columns, values=values)
 
 
 def kinds_of(reference: Reference) -> Schema:

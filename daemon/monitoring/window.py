@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.monitoring.chunks import Chunk, Chunks
+from daemon.monitoring.segments import StreamSegments
 from detectors.base import Detector, StateMismatch, Verdict
 from detectors.columns import Columns, Stream, concatenate
 from detectors.e_detector import EDetector
@@ -15,7 +16,8 @@ from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 from detectors.summary import summarise
 
-Build = Callable[[Reference], Sequence[Detector]]
+Build = Callable[[Reference, bool], Sequence[Detector]]
+"""Detectors for a reference; with True, a share of the false alarms is set aside for segments."""
 Ranking = tuple[tuple[str, float], ...]
 Prepare = Callable[[Columns], Callable[[Columns], Columns]]
 """Given the rows that become the reference: what is done to those and to all that wait behind them."""
@@ -37,6 +39,7 @@ class Window:
     window_rows: int
     bins: int = 20
     prepare: Prepare | None = None
+    segments: StreamSegments | None = None
     reference: Reference | None = None
     changed: bool = True  # since the owner has set it to False
     detectors: Sequence[Detector] = ()
@@ -85,15 +88,25 @@ class Window:
         # in the order of their names: that in which they were first seen depends on how the log was cut
         learning = replace(learning, values=dict(sorted(learning.values.items())))
         reference = Reference.learn(learning, bins=self.bins)
-        self.adopt(reference)
+        self._adopt(reference, learning)
         self._pending = [_watched(behind, reference)] if len(behind) else []
 
     def adopt(self, reference: Reference | None) -> None:
         """Go on with another reference and fresh detectors; None learns one from the rows to come."""
+        self._adopt(reference, None)
+
+    def _adopt(self, reference: Reference | None, learned_from: Columns | None) -> None:
+        segmented = False
+        if self.segments is not None:
+            segmented = self.segments.are_watched(learned_from)
+            self.segments.begin(reference, learned_from, watched=segmented)
+        self._go_on(reference, segmented=segmented)
+
+    def _go_on(self, reference: Reference | None, *, segmented: bool) -> None:
         self.changed = True
         self._pending = []
         self.reference = reference
-        self.detectors = self.build(reference) if reference is not None else ()
+        self.detectors = self.build(reference, segmented) if reference is not None else ()
         self._chunks = Chunks()
         self._recent = RecentRows.none(0 if reference is None else len(reference.signals))
         self._judged = []
@@ -111,10 +124,11 @@ class Window:
             return []
         self._pending = [rows.slice(whole, len(rows))] if whole < len(rows) else []
         rows = rows.slice(0, whole)
+        codes = reference.encode(rows)
         summary = summarise(
             self.stream,
             reference.signals,
-            reference.encode(rows),
+            codes,
             reference.width,
             rows.rows,
             rows.ts,
@@ -122,7 +136,8 @@ class Window:
         )
         self._drawn += self._chunks.add(reference, summary, float(rows.ts[0]))
         self._judged.append(rows)
-        return [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
+        verdicts = [verdict for detector in self.detectors for verdict in detector.update(summary, rows)]
+        return verdicts if self.segments is None else self.segments.take(codes, rows, verdicts)
 
     def moved_since(self, row: int) -> Ranking | None:
         """Which signals have moved from ``row`` on, as far as was judged; None where no detector can tell."""
@@ -166,14 +181,20 @@ class Window:
             "detectors": {detector.name: detector.state() for detector in self.detectors},
         }
 
-    def restore(self, reference: Reference | None, state: dict[str, Any]) -> list[str]:
+    def restore(self, reference: Reference | None, state: dict[str, Any], segments: bytes | None = None) -> list[str]:
         """Go on from what was stored. Names the detectors whose state did not fit and that start afresh."""
-        self.adopt(reference)
+        afresh = []
+        segmented = False
+        if self.segments is not None:
+            self.segments.begin(reference, None, watched=False)
+            if segments is not None:
+                afresh = self.segments.restore(reference, segments)
+            segmented = self.segments.watched
+        self._go_on(reference, segmented=segmented)
         self._pending = [_unpack(self.stream, columns) for columns in state["pending"]]
         self._chunks.restore(state["chunks"])
         if "recent" in state:  # a daemon that did not keep them yet has stored none
             self._recent = RecentRows.from_dict(state["recent"])
-        afresh = []
         for detector in self.detectors:
             try:
                 if detector.name in state["detectors"]:
@@ -199,6 +220,7 @@ def _watched(columns: Columns, reference: Reference) -> Columns:
 def _pack(columns: Columns) -> dict[str, Any]:
     return {
         "rows": columns.rows.tobytes(),
+        "segments": None if columns.segments is None else columns.segments.tobytes(),
         "ts": columns.ts.tobytes(),
         "numbers": {name: one.tobytes() for name, one in columns.values.items() if one.dtype != object},
         "texts": {name: one.tolist() for name, one in columns.values.items() if one.dtype == object},
@@ -212,4 +234,8 @@ def _unpack(stream: Stream, data: dict[str, Any]) -> Columns:
         name: np.frombuffer(numbers[name], dtype=np.float64) if name in numbers else np.array(texts[name], dtype=object)
         for name in data["order"]
     }
-    return Columns(stream, np.frombuffer(data["rows"], np.int64), np.frombuffer(data["ts"], np.float64), values)
+    packed = data.get("segments")
+    segments = None if packed is None else np.frombuffer(packed, np.int64)
+    return Columns(
+        stream, np.frombuffer(data["rows"], np.int64), np.frombuffer(data["ts"], np.float64), values, segments
+    )

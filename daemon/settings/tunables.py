@@ -21,6 +21,7 @@ from daemon.settings.values import (
     Seconds,
     Secret,
     SecretUrl,
+    Segments,
     Share,
     Unset,
 )
@@ -227,6 +228,11 @@ class ModelSettings(Group):
     min_loss: Annotated[float, Field(ge=0)] = 0.01
     """Smaller changes of the error rate (for numbers: of the error relative to the reference's) are recorded and not
     raised."""
+    segments: Segments = ("carried",)
+    """By what a model's traffic is told apart: fields of an event's segment and feature:NAME, at most 5; carried stands
+    for whichever fields events carry, none for no segments."""
+    max_gap: Annotated[Share, Unset("shown, not raised")] | None = None
+    """Largest difference in the rate of positive predictions, or of errors, between two segments that is not raised."""
     signal_days: Days = 90.0
     """Days for which the measured signals are kept."""
     slack_channel: str | None = None

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -112,6 +112,19 @@ def _split(value: Any) -> Any:
     return parts
 
 
+MOST_SEGMENT_FIELDS: Final = 5
+
+
+def _segments(value: Any) -> Any:
+    if isinstance(value, str):
+        value = () if value.strip().lower() in ("", "none") else _split(value)
+    if len(dict.fromkeys(value)) > MOST_SEGMENT_FIELDS:
+        raise ValueError(f"more than {MOST_SEGMENT_FIELDS} fields")
+    if any(not one.removeprefix("feature:") for one in value):
+        raise ValueError("a feature without a name")
+    return tuple(dict.fromkeys(value))
+
+
 def _whole(value: Any) -> Any:
     """``1e6`` is a whole number too."""
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d{1,2}", value.strip()):
@@ -166,6 +179,11 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_database), Accepts("sqlite://
 StorageUrl = Annotated[str, AfterValidator(_storage), Accepts(ACCEPTED)]
 Commas = BeforeValidator(_split)
 Names = Annotated[tuple[str, ...], Commas, Accepts("names, separated by commas")]
+Segments = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_segments),
+    Accepts("up to 5 of carried, a field of segment, feature:NAME, separated by commas; or none"),
+]
 Arguments = Annotated[
     tuple[str, ...],
     BeforeValidator(_arguments),

@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.alerts.alarm import Alarm, spoken
 from daemon.alerts.figures import figure, percent
 from daemon.stores.tables import decisions, jobs, versions
-from daemon.web import drawing, measured
+from daemon.web import drawing, measured, segments
 from daemon.web.cards import Card, full_card, moved_signals
 from daemon.web.context import Context
 from daemon.web.going_on import open_alarms
 from daemon.web.marks import marks
+from daemon.web.segments import FieldShown
 from daemon.web.shown import is_accuracy
 from daemon.web.words import OUTCOMES, TRIGGERS, decided, measure, plain, shorter, tidy
 from detectors.reference import Reference
@@ -95,6 +96,7 @@ class Detail:
     threshold: float
     least: float
     rows_compared: int
+    segments: Sequence[FieldShown]
 
 
 async def detail(connection: AsyncConnection, context: Context, status: Mapping[str, Any], signal: str) -> Detail:
@@ -131,6 +133,7 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
         threshold=drawing.effect_length(least),
         least=least,
         rows_compared=compared,
+        segments=segments.shown(await measured.segments(connection, name)),
     )
 
 

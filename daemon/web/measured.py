@@ -7,10 +7,13 @@ import msgspec
 from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from daemon.checkpoint import SEGMENTS
 from daemon.stores.tables import signals, states
 from detectors.columns import Stream
 from detectors.reference import Reference
+from detectors.segments import LEAST_ROWS
 
+NO_SEGMENTS: Final = {"least_rows": LEAST_ROWS, "learning": False, "fields": []}
 RECENT_ROWS: Final = 2_000
 RECENT_CHUNKS: Final = 8
 
@@ -74,6 +77,14 @@ async def latest(connection: AsyncConnection, model: str) -> list[dict[str, Any]
     rows = select(*_DRAWN).where(_column.id.in_(select(newest).where(names.c.signal.is_not(None))))
     found = [dict(row) for row in (await connection.execute(rows)).mappings()]
     return sorted(found, key=lambda row: (-(row["effect"] or 0.0), row["signal"]))
+
+
+async def segments(connection: AsyncConnection, model: str) -> dict[str, Any] | None:
+    """How the model does by segments of its traffic, as of the last checkpoint; None where it has none."""
+    row = states.c
+    data = await connection.scalar(select(row.data).where(row.model == model, row.part == SEGMENTS))
+    found: dict[str, Any] | None = None if data is None else msgspec.msgpack.decode(data)
+    return found
 
 
 async def references(connection: AsyncConnection, model: str) -> dict[str, Reference]:

@@ -13,6 +13,7 @@ from daemon.stores.tables import models
 from daemon.web.context import CONTEXT
 from daemon.web.fleet import described, fleet, lag, lag_of
 from daemon.web.listings import DEAD_LETTERS
+from daemon.web.measured import NO_SEGMENTS, segments
 from daemon.web.paging import PAGING, Filter, Listing, page, parameters
 from daemon.web.problem import Problem, answer, not_found
 from daemon.web.status import model_status, statuses, totals
@@ -80,6 +81,20 @@ async def get_model(request: web.Request) -> web.Response:
         if found is None:
             raise await unknown_model(connection, name)
     return answer(found)
+
+
+async def get_segments(request: web.Request) -> web.Response:
+    """How many rows each segment has, what moved in it, how often the model says yes and errs there, and the gaps.
+
+    Intervals are of 95 %. A figure is null where a segment has fewer than `least_rows` rows.
+    """
+    parameters(request, ())
+    name = request.match_info["model"]
+    async with request.app[CONTEXT].store.read() as connection:
+        if not await is_known(connection, name):
+            raise await unknown_model(connection, name)
+        found = await segments(connection, name)
+    return answer({"model": name, **(NO_SEGMENTS if found is None else found)})
 
 
 def of_model(listing: Listing) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -226,6 +226,59 @@ _FLEET: Final = {
     },
 }
 
+_RATE: Final = _object(
+    {"segment": TEXT, "rows": WHOLE, **dict.fromkeys(("value", "low", "high"), NUMBER)},
+    ("segment", "rows", "value", "low", "high"),
+    type=["object", "null"],
+    description="over so many rows, with an interval of 95 %; null: not enough data",
+)
+_GAP: Final = _object(
+    {"field": TEXT, **dict.fromkeys(("value", "low", "high"), NUMBER), "least": _RATE, "greatest": _RATE},
+    ("field", "value", "low", "high", "least", "greatest"),
+    type=["object", "null"],
+    description="the greatest of the segments' figures less the least, with an interval of 95 %",
+)
+
+
+def _figures(schema: Schema) -> Schema:
+    compared = _object({"now": schema, "reference": schema}, ("now", "reference"))
+    return dict.fromkeys(("selection_rate", "mean_prediction", "error_rate", "mean_error"), compared)
+
+
+_SEGMENT: Final = _object(
+    {
+        "segment": {**TEXT, "description": "a value of the field; (other) for all beyond the most frequent"},
+        "rows": {**WHOLE, "description": "of the current period"},
+        "reference_rows": WHOLE,
+        **_figures(_RATE),
+        "drift": {
+            "type": "array",
+            "description": "signals that moved for certain within the segment, with their stability index",
+            "items": {"type": "array", "items": {"type": ["string", "number"]}},
+        },
+    },
+    ("segment", "rows", "reference_rows", "drift"),
+)
+_SEGMENTS: Final = _object(
+    {
+        "model": TEXT,
+        "least_rows": {**WHOLE, "description": "of a segment, below which there is not enough data"},
+        "learning": {**FLAG, "description": "whether the segments' own reference is still to come"},
+        "fields": {
+            "type": "array",
+            "items": _object(
+                {
+                    "field": {**TEXT, "description": "a field of segment, or feature:NAME"},
+                    "segments": {"type": "array", "items": _SEGMENT},
+                    "gaps": _object(_figures(_GAP)),
+                },
+                ("field", "segments", "gaps"),
+            ),
+        },
+    },
+    ("model", "least_rows", "learning", "fields"),
+)
+
 SCHEMAS: Final[dict[str, Schema]] = {
     "Event": EVENT,
     "Taken": _object(
@@ -264,6 +317,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         (*_FLEET, "lag", "time"),
     ),
+    "Segments": _SEGMENTS,
     "Signal": _row(tables.signals),
     "Signals": _list("Signal"),
     "Alarm": _row(tables.alarms),

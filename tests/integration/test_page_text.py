@@ -78,7 +78,7 @@ class TestText:
             pipeline = Pipeline(
                 store,
                 None,
-                lambda model: Monitor(model, MonitorOptions(), lambda _: []),
+                lambda model: Monitor(model, MonitorOptions(), lambda *_: []),
                 keep,
                 clock=lambda: NOW,
                 checkpoint_seconds=1.0,

@@ -11,13 +11,14 @@ from daemon.events.rows import Rows
 from daemon.transports.base import Record
 
 
-def decoded(*values: bytes, events: int | None = None) -> tuple[Rows, int] | None:
+def decoded(*values: bytes, events: int | None = None, segments: tuple[str, ...] = ()) -> tuple[Rows, int] | None:
     """The rows of records that came at 100, 200, ..., of NDJSON each."""
     records = [
         Record(place, 100.0 * (place + 1), None, value, events or value.count(b"\n") + 1)
         for place, value in enumerate(values)
     ]
-    decoder = ArrowDecoder("loans", {"age": "number"}, Habits(float, int, int), EventLimits(text_chars=20))
+    habits = Habits(float, int, int, segments)
+    decoder = ArrowDecoder("loans", {"age": "number"}, habits, EventLimits(text_chars=20))
     return decoder.decode(records)
 
 
@@ -76,3 +77,22 @@ def test_where_it_is_not_clear_of_which_record_an_event_is_it_declines() -> None
 )
 def test_what_is_out_of_the_ordinary_is_left_to_the_usual_way(odd: bytes) -> None:
     assert decoded(prediction(id="x"), odd, prediction(id="y")) is None
+
+
+def test_segments_of_text_are_read_as_the_usual_way_reads_them() -> None:
+    carried = [{"state": "MA", "channel": "web"}, None, {"channel": "shop", "state": "NY"}]
+    values = [prediction(segment=one) if one else prediction() for one in carried]
+    found = decoded(*values, segments=("state", "channel"))
+    assert found is not None
+    rows, _ = found
+    assert rows.predictions is not None
+    assert list(rows.predictions.segments) == carried
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"state": "MA"}, {"state": "MA", "channel": None}, {"state": "MA", "channel": 1}, {}, {"age": "1"}, "web",
+     {"state": "MA", "channel": "b" * 21}],
+)  # fmt: skip
+def test_a_segment_out_of_the_ordinary_is_left_to_the_usual_way(odd: object) -> None:
+    assert decoded(prediction(segment=odd), segments=("state", "channel")) is None

@@ -30,7 +30,7 @@ def columns(count: int, *, mean: float = 0.0, share: float = 0.5, wrong: float =
 
 
 def drawn(**change: Any) -> dict[str, dict[str, Any]]:
-    window = Window(Stream.FEATURES, lambda _: (), 2_000, 10)
+    window = Window(Stream.FEATURES, lambda *_: (), 2_000, 10)
     window.adopt(Reference.learn(columns(2_000)))
     window.take(columns(ROWS, **change))
     window.judge()
@@ -86,7 +86,7 @@ def test_rows_that_are_missing_throughout_are_drawn_as_nothing() -> None:
         name: np.full(ROWS, None if column.dtype == object else np.nan, dtype=column.dtype)
         for name, column in rows.values.items()
     }
-    window = Window(Stream.FEATURES, lambda _: (), 2_000, 10)
+    window = Window(Stream.FEATURES, lambda *_: (), 2_000, 10)
     window.adopt(Reference.learn(columns(2_000)))
     window.take(Columns(Stream.FEATURES, rows.rows, rows.ts, empty))
     window.judge()
@@ -107,7 +107,7 @@ def test_an_index_of_what_neither_side_has_met_is_nothing() -> None:
 
 
 def window_of(reference: Reference) -> Window:
-    window = Window(Stream.FEATURES, lambda _: (), 2_000, 10)
+    window = Window(Stream.FEATURES, lambda *_: (), 2_000, 10)
     window.adopt(reference)
     return window
 

@@ -291,3 +291,30 @@ def test_an_alarm_about_errors_says_where_no_feature_moved() -> None:
     assert alone.figures == "error rate 0.10 -> 0.21, no feature moved"
     assert "no feature moved" not in replace(CONCEPT, evidence={**CONCEPT.evidence, "features_moved": 2}).figures
     assert "no feature moved" not in CONCEPT.figures
+
+
+# --- segments
+
+
+def test_an_alarm_of_a_segment_says_where() -> None:
+    within = replace(CONCEPT, signal="error[channel=web]", evidence=CONCEPT.evidence | {"segment": "channel=web"})
+    assert within.what == "the model errs more often where channel is web"
+    drifted = replace(INCOME, signal="feature:income[region=[a=b]]", ranking=())
+    assert drifted.what == "what goes into the model has moved where region is [a=b]"
+    assert "income where region is [a=b]" in plain(compose(incident(drifted)))
+
+
+def test_the_segment_that_carries_a_change_is_named_only_where_one_does() -> None:
+    pairs = [["channel=web", "feature:income", 0.9], ["channel=shop", "feature:age", 0.8]]
+    carried = replace(INCOME, evidence=INCOME.evidence | {"segments": pairs})
+    assert "most of it where channel is web" in carried.figures
+    everywhere = [*pairs, ["channel=shop", "feature:income", 0.8]]
+    assert "most of it" not in replace(INCOME, evidence=INCOME.evidence | {"segments": everywhere}).figures
+
+
+def test_a_gap_between_segments_names_both() -> None:
+    ends = {"least": {"segment": "shop", "value": 0.4}, "greatest": {"segment": "web", "value": 0.6}}
+    gap = {"field": "channel", "metric": "gap of the selection_rate", "value": 0.2, "low": 0.15, "high": 0.25, **ends}
+    alarm = replace(CONCEPT, kind=Kind.PERFORMANCE, signal="selection_rate[channel]", evidence=gap, ranking=())
+    assert alarm.what == "the gap of the selection rate between segments of channel is too large"
+    assert alarm.figures == "shop 40 %, web 60 %: 20 % apart (at least 15 %)"
