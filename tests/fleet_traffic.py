@@ -142,6 +142,8 @@ class Sender(threading.Thread):
         self._enough = threading.Event()
         self._failure: BaseException | None = None
         self.sent = 0
+        self.acknowledged = 0
+        """Of these, events that Kafka has: where a broker is away, the others take some time."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -196,7 +198,11 @@ class Sender(threading.Thread):
         self.sent += len(events)
         key = self._rng.choice((None, b"%d" % self._rng.randrange(1_000)))
         done: asyncio.Future[Any] = await producer.send(self._topic, b"\n".join(events), key=key)
+        done.add_done_callback(lambda _: self._acknowledge(len(events)))
         return done
+
+    def _acknowledge(self, events: int) -> None:
+        self.acknowledged += events
 
 
 def served_badly(rows: int) -> Iterator[bytes]:

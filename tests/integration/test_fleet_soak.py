@@ -85,7 +85,7 @@ class Disturbances:
     def kill(self) -> None:
         """One is gone, and another comes at once or only when all has been taken over."""
         name = self._running.pop(self._rng.randrange(2))
-        began, sent = time.monotonic(), self._sender.sent
+        began, sent = time.monotonic(), self._sender.acknowledged
         self._fleet.end(name, how=signal.SIGKILL)
         if at_once := self._rng.random() < 0.5:
             self.start()
