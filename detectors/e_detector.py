@@ -23,6 +23,8 @@ from detectors.summary import Summary
 STATE_VERSION: Final = 1
 SLAB: Final = 100_000
 """Windows are taken in so many at a time that windows times bets stay below this: what fits in a processor's cache."""
+FEWEST_AHEAD: Final = 64
+"""Windows that are worked out at one time at the least, however often there is something to decide."""
 ONE_THREAD_BETS: Final = 4_096
 RECHECK: Final = 8
 CERTAIN: Final = 2.0
@@ -78,9 +80,16 @@ class EDetector:
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:  # noqa: ARG002 (counts are enough)
         """Take in the windows of ``summary``; say what has changed, and what is back to the reference."""
-        step = max(1, SLAB // max(1, len(self._bets.weights)))
-        parts = (summary.slice(start, start + step) for start in range(0, len(summary), step))
-        return [verdict for part in parts for verdict in self._update(part)]
+        most = max(1, SLAB // max(1, len(self._bets.weights)))
+        verdicts: list[Verdict] = []
+        start, ahead = 0, most
+        while start < len(summary):
+            taken, found = self._up_to_a_decision(summary.slice(start, start + ahead))
+            start += taken
+            # what was worked out beyond a decision is void: where they are frequent, not far ahead
+            ahead = min(most, 2 * ahead if found is None else max(FEWEST_AHEAD, 4 * taken))
+            verdicts += found or []
+        return verdicts
 
     def signals_since(self, row: int) -> tuple[tuple[str, float], ...]:
         """Signals that moved by ``min_effect`` or more from ``row`` on, most moved first, as shares of 1."""
@@ -91,40 +100,29 @@ class EDetector:
         history = self._judge.history
         return history.since(history.start_of(row))
 
-    def _update(self, summary: Summary) -> list[Verdict]:
+    def _up_to_a_decision(self, summary: Summary) -> tuple[int, list[Verdict] | None]:
+        """Take in the windows up to the first after which there is something to decide, and decide it.
+
+        Answers how many windows that were, and what was found; None where there was nothing to decide.
+        """
         factor = factors(self._log_likelihoods(summary))
         for m in self._open:
             if not self._judge.is_settled(m):
-                factor[:, self._judge.columns(m)] = 0.0
+                factor[:, self._judge.columns(m)] = 0.0  # nothing is bet where what was raised is not settled
         ends = self._judge.history.rows + np.cumsum(summary.sizes)
-        verdicts: list[Verdict] = []
-        done = 0
-        while done < len(summary):
-            # up to the end, or to the first window after which there is something to decide
-            after = advance(factor[done:], summary.sizes[done:], self._bets.weights, self._evidence)
-            over = self._open.evidence(summary, done)
-            hit = min(self._crossing(after, ends[done:]), self._open.first_stop(over, ends[done:]))
-            w = min(hit, len(after) - 1)
-            self._evidence = after[w].copy()
-            self._judge.history.extend(summary, done, done + w + 1)
-            done += w + 1
-            row, ts = int(summary.last_rows[done - 1]), float(summary.last_ts[done - 1])
-            found = self._open.close(over[w], row, ts)
-            for m, _ in found:
-                self._restart(m)
-            if hit == w:
-                found += self._raise(row, ts)
-            for m, verdict in found:
-                if verdict is not None:
-                    verdicts.append(verdict)
-                factor[done:, self._judge.columns(m)] = self._factor(m, summary.counts[done:])
-        return verdicts
-
-    def _factor(self, m: int, counts: NDArray[np.int32]) -> NDArray[np.float64]:
-        """What each window multiplies the bets of monitor m by; nothing is bet where what was raised is not settled."""
-        if m in self._open and not self._judge.is_settled(m):
-            return np.zeros((len(counts), self._bets.monitors[m].stop - self._bets.monitors[m].start))
-        return factors(counts[:, self._bets.monitors[m].s] @ self._judge.tilts(m))
+        after = advance(factor, summary.sizes, self._bets.weights, self._evidence)
+        over = self._open.evidence(summary)
+        hit = min(self._crossing(after, ends), self._open.first_stop(over, ends))
+        w = min(hit, len(after) - 1)
+        self._evidence = after[w].copy()
+        self._judge.history.extend(summary, 0, w + 1)
+        row, ts = int(summary.last_rows[w]), float(summary.last_ts[w])
+        found = self._open.close(over[w], row, ts)
+        for m, _ in found:
+            self._restart(m)
+        if hit > w:
+            return w + 1, None
+        return w + 1, [verdict for _, verdict in found + self._raise(row, ts) if verdict is not None]
 
     def _log_likelihoods(self, summary: Summary) -> NDArray[np.float64]:
         """What each window adds to the logarithm of each bet: W windows, A bets."""

@@ -55,7 +55,7 @@ class FiredAlarms:
         verdicts: list[Verdict] = []
         done = 0
         while done < len(summary):
-            over = self._open.evidence(summary, done)
+            over = self._open.evidence(summary.slice(done, len(summary)))
             stop = done + self._open.first_stop(over, before + ends[done:])
             w = min([len(summary) - 1, stop, *(w for w in fired if w >= done)])
             self.judge.history.extend(summary, done, w + 1)

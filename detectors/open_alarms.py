@@ -65,15 +65,15 @@ class OpenAlarms:
         """Rows into the stream at which monitor m was last found back at the reference; 0 if it has never left it."""
         return self._over.get(m, 0)
 
-    def evidence(self, summary: Summary, start: int) -> NDArray[np.float64]:
-        """Evidence after each window from ``start`` on that each open alarm is over: W windows, one column each."""
-        counts = summary.counts[start:]
+    def evidence(self, summary: Summary) -> NDArray[np.float64]:
+        """Evidence after each window that each open alarm is over: W windows, one column each."""
+        counts = summary.counts
         if not self._open:
             return np.zeros((len(counts), 0))
         monitors = self._judge.bets.monitors
         logs = [counts[:, monitors[m].s] @ self._judge.tilt_back(m, one.bet) for m, one in self._open.items()]
         before = np.array([one.evidence for one in self._open.values()])
-        return advance(factors(np.stack(logs, axis=1)), summary.sizes[start:], np.ones(len(before)), before)
+        return advance(factors(np.stack(logs, axis=1)), summary.sizes, np.ones(len(before)), before)
 
     def first_stop(self, evidence: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
         """First window, of those that end ``ends`` rows into the stream, after which ``close`` has something to do.
