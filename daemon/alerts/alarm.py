@@ -141,6 +141,12 @@ class Alarm:
         return f"{name}: {cause['text']}" if name else ""
 
     @property
+    def explains(self) -> tuple[str | None, ...]:
+        """What the cause is about: its name, and of broken data which signal is broken in which way."""
+        cause = self.evidence.get(CAUSE, {})
+        return cause.get("name"), cause.get("breakage"), cause.get("signal")
+
+    @property
     def confidence(self) -> float:
         """How sure the cause is, between 0 and 1."""
         return float(self.evidence.get(CAUSE, {}).get("confidence", 0.0))

@@ -141,8 +141,10 @@ def _sections(brief: Briefing) -> tuple[Section, ...]:
     others = [alarm for alarm in shown if alarm.kind is not Kind.DRIFT]
     wrong = [Item(_named(alarm), alarm.since) for alarm in others[:MOST_LINES]]
     what = [Item(f"{name}: {how}" if how else name) for name, how in moved(shown)[:MOST_LINES]]
-    causes = dict.fromkeys(f"{alarm.why} ({percent(alarm.confidence)})" for alarm in _explained(brief))
-    why = [Item(text) for text in list(causes)[:MOST_NAMES]]
+    causes: dict[tuple[str | None, ...], str] = {}
+    for alarm in _explained(brief):  # of two sentences about the same thing the one that has seen more
+        causes.setdefault(alarm.explains, f"{alarm.why} ({percent(alarm.confidence)})")
+    why = [Item(text) for text in list(causes.values())[:MOST_NAMES]]
     doing = [Item(str(note), note.at) for note in brief.notes]
     sections = (
         Section("What is wrong" if brief.is_open else "What was wrong", tuple(wrong)),

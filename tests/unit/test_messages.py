@@ -127,6 +127,17 @@ def test_broken_data_explains_the_drift_of_the_same_feature_and_nothing_else() -
     assert "explained by broken data: income" in text
 
 
+def test_of_two_sentences_about_the_same_broken_signal_the_one_that_has_seen_more_is_said() -> None:
+    def broken(alarm: Alarm, factor: int) -> Alarm:
+        text = f"income is in another unit: the values fit the reference again when divided by {factor}"
+        cause = {"name": "data_broken", "breakage": "unit_change", "signal": "feature:income", "text": text}
+        return replace(alarm, evidence={**alarm.evidence, "cause": {**cause, "confidence": 0.99}})
+
+    text = plain(compose(incident(broken(NULLS, 100), broken(INCOME, 60))))
+    assert "divided by 100" in text
+    assert "divided by 60" not in text
+
+
 def test_what_somebody_silenced_is_counted_and_not_named_first() -> None:
     brief = incident(CONCEPT, INCOME, silences=(Silence(1, "loans", "error", TWO_PM + 3600, "ann", ""),))
     message = compose(brief)
