@@ -94,6 +94,11 @@ class Field:
 
     def choose(self) -> None:
         """The most frequent values, or the groups of a number, become the segments."""
+        if not self.codes and not self.numbers:
+            log.warning(
+                "a field of DRIFTD_SEGMENTS has no value so far: name it as events do, a feature as feature:NAME",
+                field=self.name,
+            )
         if self.numeric:
             self._group()
             return

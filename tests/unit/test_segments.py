@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from seeded_segments import watch, watching
+from structlog.testing import capture_logs
 
 from daemon.events.rows import Predictions
 from daemon.monitoring import gaps
@@ -89,6 +90,15 @@ def test_no_more_fields_than_there_is_room_for() -> None:
     fields.take(predictions([{f"field-{number}": "x" for number in range(9)}, None]), 0)
     assert [one.name for one in fields.fields] == [f"field-{number}" for number in range(MOST_FIELDS)]
     assert MOST_SEGMENT_FIELDS == MOST_FIELDS
+
+
+def test_a_field_that_no_event_has_is_named_once() -> None:
+    fields = SegmentFields(["chanel", "feature:age"], 2)
+    with capture_logs() as said:
+        for first in (0, 2):
+            fields.take(predictions([{"channel": "web"}] * 2, age=np.array([30.0, 40.0])), first)
+    assert [one["field"] for one in said] == ["chanel"]
+    assert "DRIFTD_SEGMENTS" in said[0]["event"]
 
 
 def test_a_number_is_in_groups_of_as_many_rows_and_a_few_values_are_themselves() -> None:
