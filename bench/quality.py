@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ class Delays:
     runs: int = 0
     early: int = 0
     missed: int = 0
-    placed: list[int] | None = None
+    placed: list[int] = field(default_factory=list)
 
     def add(self, row: int | None) -> bool:
         self.runs += 1
@@ -167,7 +167,7 @@ def delays(runs: int) -> None:
     for title, before, after, limit, goal, rows in CHANGES:
         print(f"\n{title}: no detector that knows both laws is faster than {limit}; goal {goal}")
         print("  detector          mean     90 %    missed     early placed    runs")
-        table = {"driftd": Delays([], placed=[])} | {
+        table = {"driftd": Delays([])} | {
             name: Delays([]) for name in RIVER if "error" in title or name not in ON_ERRORS_ONLY
         }
         for run in range(runs):
@@ -176,7 +176,7 @@ def delays(runs: int) -> None:
             values = {name: np.concatenate((start[name], end[name])) for name in start}
             raised = next(ours(values, BUDGET), None)
             if table["driftd"].add(raised[0] if raised else None) and raised:
-                table["driftd"].placed.append(abs(raised[1] - REFERENCE_ROWS - CLEAN_ROWS))  # type: ignore[union-attr]
+                table["driftd"].placed.append(abs(raised[1] - REFERENCE_ROWS - CLEAN_ROWS))
             for name in table:
                 if name != "driftd" and run < runs // FEWER_RUNS // FEWER.get(name, 1):
                     # what it fired at while it was learning is not held against it here

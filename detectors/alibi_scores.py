@@ -17,12 +17,11 @@ import numpy as np
 
 from detectors.alibi import FEWEST_ROWS, Alibi, Asked, Numbers, Task, fingerprint, numbers
 from detectors.base import Kind, StateMismatch, Verdict
-from detectors.columns import Columns, Stream
-from detectors.e_detector import EDetector
-from detectors.laws import ANOMALY_SCORE
+from detectors.columns import Columns
 from detectors.parameters import Value
 from detectors.reference import Reference
-from detectors.summary import Summary, summarise
+from detectors.score_alarm import ScoreAlarm
+from detectors.summary import Summary
 
 WINDOWED: Final = frozenset({"mmd", "lsdd"})
 """Kinds that compare a window of rows with the reference."""
@@ -56,35 +55,30 @@ class AlibiScores:
         task = Task(kind, parameters, learned, held_out, 0.0) if enough else None
         self._asked = Asked(alibi, task, columns, 2 * window)
         self._fingerprint = fingerprint(self.name, reference, parameters)
-        self._detector: EDetector | None = None
+        self._alarm: ScoreAlarm | None = None
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:
         """Have the rows scored, and say in which windows strange ones became more frequent, or normal again."""
         answers = self._asked.answers(columns)
         if answers is None:
             return []
-        detector = self._begun()
-        scores = _as_columns(answers[:, 0], columns.rows, columns.ts)
-        law, window = detector.reference, int(summary.sizes[0])
-        codes = law.encode(scores)
-        counted = summarise(law.stream, law.signals, codes, law.width, columns.rows, columns.ts, window)
-        return [replace(verdict, kind=self._kind, ranking=()) for verdict in detector.update(counted, scores)]
+        found = self._begun().found(summary, columns, answers[:, 0])
+        return [replace(verdict, kind=self._kind, ranking=()) for verdict in found]
 
-    def _begun(self) -> EDetector:
-        """The e-detector on the scores, once it is known which are normal."""
-        if self._detector is None:
+    def _begun(self) -> ScoreAlarm:
+        """What decides on the scores, once it is known which are normal."""
+        if self._alarm is None:
             assert self._asked.calibration is not None  # noqa: S101 (there has been an answer)
             normal = np.array(self._asked.calibration["scores"], dtype=np.float64)
-            reference = Reference.learn(_as_columns(normal, np.arange(len(normal)), np.arange(len(normal)) * 1.0))
-            self._detector = EDetector(reference, self._budget, self._min_effect, name=self.name)
-        return self._detector
+            self._alarm = ScoreAlarm(self.name, normal, self._budget, self._min_effect)
+        return self._alarm
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on later."""
         return {
             "fingerprint": self._fingerprint,
             "asked": self._asked.state(),
-            "detector": None if self._detector is None else self._detector.state(),
+            "detector": None if self._alarm is None else self._alarm.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -92,10 +86,6 @@ class AlibiScores:
         if state.get("fingerprint") != self._fingerprint:
             raise StateMismatch(f"the state of another detector than this {self.name}, or of another alibi-detect")
         self._asked.restore(state["asked"])
-        self._detector = None
+        self._alarm = None
         if state["detector"] is not None:
             self._begun().restore(state["detector"])
-
-
-def _as_columns(scores: Any, rows: Any, ts: Any) -> Columns:
-    return Columns(Stream.FEATURES, rows, ts, {ANOMALY_SCORE: scores})

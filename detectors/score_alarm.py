@@ -29,14 +29,18 @@ class ScoreAlarm:
         self._detector = EDetector(law, events_per_false_alarm, min_effect, name=name)
 
     def update(self, summary: Summary, columns: Columns, scores: NDArray[np.float64]) -> list[Verdict]:
-        """Take in the rows of ``columns``, counted in ``summary``, with their scores."""
+        """Take in the rows of ``columns``, counted in ``summary``, with their scores; name the strangest of them."""
+        return [
+            verdict if verdict.recovered else _with_strangest(verdict, columns.rows, scores, int(summary.sizes[0]))
+            for verdict in self.found(summary, columns, scores)
+        ]
+
+    def found(self, summary: Summary, columns: Columns, scores: NDArray[np.float64]) -> list[Verdict]:
+        """The same for scores that are of more than their row, so that no row is to be named."""
         scored = _as_columns(scores, columns.rows, columns.ts)
         law, window = self._detector.reference, int(summary.sizes[0])
         counted = summarise(law.stream, law.signals, law.encode(scored), law.width, columns.rows, columns.ts, window)
-        return [
-            verdict if verdict.recovered else _with_strangest(verdict, columns.rows, scores, window)
-            for verdict in self._detector.update(counted, scored)
-        ]
+        return self._detector.update(counted, scored)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on later."""
