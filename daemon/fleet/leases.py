@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.stores.tables import leases
 from daemon.stores.upsert import insert_new
 
-LEASE_SECONDS: Final = 10.0
+LEASE_SECONDS: Final = 8.0
 """After which a holder that says nothing has lost it. The clocks of all machines are to agree within a few seconds."""
 MODEL: Final = "model:"
 """Begins the name of the lease of whoever runs a model's detectors."""

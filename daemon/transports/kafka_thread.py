@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SESSION_SECONDS = 10.0  # after which a worker that is gone is missed
+SESSION_SECONDS = 8.0  # after which a worker that is gone is missed
 HEARTBEAT_SECONDS = 1.0  # how soon a worker hears that partitions are divided anew
 POLL_SECONDS = 600.0  # a store that is away for so long costs the partitions; until then they stay
 METADATA_SECONDS = 10.0  # for new partitions, and topics that are deleted and made again
