@@ -1,5 +1,6 @@
 """State and offsets, written together or not at all."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -325,13 +326,19 @@ async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowM
     monitor.fit_decoder()
     stored.schema = parts.get(SCHEMA)
     waiting = tables.waiting.c
-    chunks = await connection.execute(
+    rows = await connection.execute(
         select(waiting.partition, waiting.first, waiting.data)
         .where(waiting.model == monitor.model)
         .order_by(waiting.first)
     )
+    chunks = [(one.partition, one.first, one.data) for one in rows]
+    # hundreds of thousands of ids: the event loop goes on meanwhile
+    await asyncio.to_thread(_apply_journals, monitor, stored, chunks)
+    return stored
+
+
+def _apply_journals(monitor: Monitor, stored: Stored, chunks: Iterable[tuple[str, int, bytes]]) -> None:
     for partition, number, data in chunks:
         join = monitor.labels if partition == "predictions" else monitor.seen_features
         join.apply_journal(data)
         stored.journals[partition] = number + 1
-    return stored

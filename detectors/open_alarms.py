@@ -15,6 +15,9 @@ from detectors.summary import Summary
 
 SETTLED_ROWS: Final = 500
 """Independent rows that have to follow a change before their law is known."""
+REVIEWED: Final = 8
+"""Between two looks at an alarm's bet lies at least one part in so many of the rows since its change: where the rows
+fit no bet, each of them would seem to be the first after the change."""
 STANDARD_ERRORS: Final = 2.0
 """By so many the effect that is left may be above what is worth raising: the reference's own figure is no better."""
 
@@ -123,7 +126,7 @@ class OpenAlarms:
         change = self._judge.change_from_reference(m, not_before=one.since)
         if change.bet != one.bet:
             one.bet, one.evidence = change.bet, 0.0
-        one.review = now + max(now - change.start, 1)
+        one.review = now + max(now - change.start, (now - one.since) // REVIEWED, 1)
         s = self._judge.bets.monitors[m].s
         settled = (now - change.start) * float(self._judge.reference.temper[s]) >= SETTLED_ROWS
         if settled:

@@ -8,8 +8,12 @@ from detectors.alibi import Alibi
 from detectors.base import Detector
 from detectors.columns import Stream
 from detectors.e_detector import EDetector
+from detectors.half_space_trees import HalfSpaceTrees
+from detectors.joint_drift import JointDrift
 from detectors.parameters import Parameter, Value, read
 from detectors.reference import Reference
+from detectors.series_scores import SeriesScores
+from detectors.tail_scores import TailScores
 
 DEFAULT: Final = ("e_detector",)
 """What runs unless the user names others."""
@@ -67,22 +71,9 @@ def _e_detector(reference: Reference, options: Options, _: Parameters) -> Detect
     return EDetector(reference, options.events_per_false_alarm, options.min_effect, options.min_loss)
 
 
-def _half_space_trees(reference: Reference, options: Options, _: Parameters) -> Detector:
-    from detectors.half_space_trees import HalfSpaceTrees
-
-    return HalfSpaceTrees(reference, options.events_per_false_alarm, options.min_effect)
-
-
-def _tail_scores(reference: Reference, options: Options, _: Parameters) -> Detector:
-    from detectors.tail_scores import TailScores
-
-    return TailScores(reference, options.events_per_false_alarm, options.min_effect)
-
-
-def _series_scores(reference: Reference, options: Options, _: Parameters) -> Detector:
-    from detectors.series_scores import SeriesScores
-
-    return SeriesScores(reference, options.events_per_false_alarm, options.min_effect)
+def _of_rows(make: Callable[[Reference, float, float], Detector]) -> Factory:
+    """Detectors that look at whole rows, and are told no more than what is worth raising."""
+    return lambda reference, options, _: make(reference, options.events_per_false_alarm, options.min_effect)
 
 
 def _river(name: str, make: Callable[..., Any], *, flags_only: bool = False) -> Factory:
@@ -214,9 +205,10 @@ _ALIBI_MAHALANOBIS: Final = (Parameter("n_components", 3, "principal components"
 
 _ALL: Final = (
     DetectorSpec("e_detector", frozenset(Stream), _e_detector),
-    DetectorSpec("half_space_trees", _FEATURES, _half_space_trees),
-    DetectorSpec("tail_scores", _FEATURES, _tail_scores),
-    DetectorSpec("series_scores", _FEATURES, _series_scores),
+    DetectorSpec("joint_drift", _FEATURES, _of_rows(JointDrift)),
+    DetectorSpec("half_space_trees", _FEATURES, _of_rows(HalfSpaceTrees)),
+    DetectorSpec("tail_scores", _FEATURES, _of_rows(TailScores)),
+    DetectorSpec("series_scores", _FEATURES, _of_rows(SeriesScores)),
     DetectorSpec("adwin", _OUTCOME, _river("adwin", _adwin), _ADWIN),
     DetectorSpec("page_hinkley", _OUTCOME, _river("page_hinkley", _page_hinkley), _PAGE_HINKLEY),
     DetectorSpec("ddm", _OUTCOME, _river("ddm", _ddm, flags_only=True), _DDM),

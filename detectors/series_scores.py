@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from detectors.base import StateMismatch, Verdict
 from detectors.bins import NumberBins
@@ -151,6 +150,8 @@ class _Series:
 
     def _look(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The looks at ``values`` (n rows, LOOKS), with which the means go on."""
+        from scipy.signal import lfilter  # takes a second to import: only who watches a series pays
+
         looks = [values, np.diff(values, prepend=self._latest[-1])]
         for i, half_life in enumerate(HALF_LIVES):
             kept, before = 0.5 ** (1 / half_life), self._means[i]

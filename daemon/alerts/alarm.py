@@ -214,6 +214,8 @@ def _shift(evidence: Mapping[str, Any]) -> str:
         parts.insert(0, f"mean {figure(before)} -> {figure(after)}")
     elif evidence.get("bin") and _share(evidence):
         parts.insert(0, f"{evidence['bin']} in {_share(evidence)}")
+    for one, other, then, now in evidence.get("together", ())[:1]:
+        parts.insert(0, f"{spoken(one)} with {spoken(other)} {figure(then)} -> {figure(now)}")
     return ", ".join(parts)
 
 

@@ -109,8 +109,8 @@ class Inbox:
             events += row["events"] - row["taken"]
         found = select(_parcel.id, _parcel.data).where(_parcel.id.in_([row["id"] for row in wanted]))
         data = {row.id: row.data for row in await connection.execute(found)} if wanted else {}
-        for row in wanted:
-            pieces = await asyncio.to_thread(_unpacked, data[row["id"]], row["taken"])
+        unpacked = await asyncio.to_thread(lambda: [_unpacked(data[row["id"]], row["taken"]) for row in wanted])
+        for row, pieces in zip(wanted, unpacked, strict=True):
             target = TopicPartition(row["topic"], row["partition"])
             self._open[row["id"]] = _Open(target, row["taken"], row["taken"], pieces)
         return before

@@ -184,10 +184,12 @@ class LabelJoin:
             self.versions += versions * (len(ids) if len(versions) == 1 else 1)
             self.labels += [UNLABELLED] * len(ids)
             self._segment(more[0] if more else None)
+            first = self.ids.first
             for row, label in zip(rows, labels, strict=True):
-                if row >= self.ids.first:
-                    self.labels[row - self.ids.first] = label
-                    self.early.pop(self.ids.id(row) or "", None)
+                if row >= first:
+                    self.labels[row - first] = label
+                    if self.early:
+                        self.early.pop(self.ids.id(row) or "", None)
             for one, label, came, new in early:
                 if new:
                     self.early.pop(one, None)
@@ -195,7 +197,7 @@ class LabelJoin:
                     self.early[one] = (label, came)
             while len(self.early) > self.max_waiting:
                 self.early.popitem(last=False)
-            self._forget()
+        self._forget()
 
 
 def _short(versions: Sequence[Any]) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from detectors.base import Detector, Kind, StateMismatch, Verdict
 from detectors.columns import Columns, Stream
 from detectors.e_detector import EDetector
 from detectors.half_space_trees import HalfSpaceTrees
+from detectors.joint_drift import JointDrift
 from detectors.reference import Reference
 from detectors.registry import DEFAULT, DETECTORS, Options, UnknownDetector, build
 from detectors.river_drift import RiverDrift
@@ -65,6 +66,12 @@ def series(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray
     return {"feature:a": rng.normal(size=n) + spikes}
 
 
+def apart(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
+    # two features that go together, until they do not; neither changes by itself
+    values = {f"feature:{i}": rng.normal(size=n) for i in range(6)}
+    return values if changed else values | {"feature:1": values["feature:0"] + 0.3 * values["feature:1"]}
+
+
 def outcome(rng: np.random.Generator, n: int, changed: bool) -> dict[str, NDArray[Any]]:
     return {"label": text(rng, "01", n), "error": errors(rng, (n, 0.4 if changed else 0.1))}
 
@@ -81,6 +88,7 @@ JOINT: Final = {"window_size": 10}
 
 CASES: Final = {
     "e_detector": DRIFT,
+    "joint_drift": Case(Stream.FEATURES, apart, Kind.DRIFT, "features", within=150),
     "half_space_trees": STRANGE,
     "tail_scores": Case(Stream.FEATURES, far_out, Kind.ANOMALY, "features", within=50),
     "series_scores": Case(Stream.FEATURES, series, Kind.ANOMALY, "features", within=50),
@@ -104,6 +112,7 @@ CASES: Final = {
 
 ALL: Final[tuple[Callable[..., Detector], ...]] = (
     EDetector,
+    JointDrift,
     HalfSpaceTrees,
     RiverDrift,
     AlibiDrift,
