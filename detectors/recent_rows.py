@@ -33,15 +33,9 @@ class RecentRows:
 
     def then(self, parts: list[Columns], reference: Reference) -> Self:
         """The last of these rows and those that follow."""
-        signals = self.points.shape[1]
-        left = most_rows(signals)
-        tail: list[Columns] = []
-        for columns in reversed(parts):
-            if left <= 0:
-                break
-            tail.insert(0, columns.slice(max(0, len(columns) - left), len(columns)))
-            left -= len(columns)
-        kept = slice(max(0, len(self) - max(left, 0)) if left > 0 else len(self), None)
+        most = most_rows(self.points.shape[1])
+        tail = last_of(parts, most)
+        kept = slice(max(0, len(self) - max(0, most - sum(map(len, tail)))), None)
         rows = [self.rows[kept], *(columns.rows for columns in tail)]
         points = [self.points[kept], *(reference.points(columns) for columns in tail)]
         return type(self)(np.concatenate(rows).astype(np.int64), np.concatenate(points))
@@ -69,6 +63,17 @@ class RecentRows:
         rows = data["first"] + np.cumsum(np.frombuffer(data["steps"], dtype=data["dtype"]), dtype=np.int64)
         points = np.frombuffer(data["points"], dtype=np.float32)
         return cls(rows, points.reshape(len(rows), data["signals"]))
+
+
+def last_of(parts: list[Columns], most: int) -> list[Columns]:
+    """The last rows of ``parts``, which follow each other: ``most`` of them, as copies that keep no more in memory."""
+    found: list[Columns] = []
+    for columns in reversed(parts):
+        if most <= 0:
+            break
+        found.insert(0, columns.at(np.arange(max(0, len(columns) - most), len(columns))))
+        most -= len(columns)
+    return found
 
 
 def most_rows(signals: int) -> int:

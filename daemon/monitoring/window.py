@@ -12,7 +12,7 @@ from daemon.monitoring.segments import StreamSegments
 from detectors.base import Detector, StateMismatch, Verdict
 from detectors.columns import Columns, Stream, concatenate
 from detectors.e_detector import EDetector
-from detectors.recent_rows import RecentRows
+from detectors.recent_rows import RecentRows, last_of, most_rows
 from detectors.reference import Reference
 from detectors.summary import summarise
 
@@ -47,6 +47,7 @@ class Window:
     _chunks: Chunks = field(default_factory=Chunks)
     _drawn: list[Chunk] = field(default_factory=list)
     _recent: RecentRows = field(default_factory=lambda: RecentRows.none(0))
+    _latest: list[Columns] = field(default_factory=list)  # rows behind ``_recent`` that are yet to be put there
     _judged: list[Columns] = field(default_factory=list)  # since ``remember``
 
     @property
@@ -109,6 +110,7 @@ class Window:
         self.detectors = self.build(reference, segmented) if reference is not None else ()
         self._chunks = Chunks()
         self._recent = RecentRows.none(0 if reference is None else len(reference.signals))
+        self._latest = []
         self._judged = []
 
     def judge(self, until: int | None = None) -> list[Verdict]:
@@ -155,13 +157,19 @@ class Window:
         for columns in (*self._judged, *self._pending):
             parts.append(columns.slice(0, fresh))
             fresh -= len(parts[-1])
-        return self._recent.then([one for one in parts if len(one)], self.reference)
+        return self._remembered().then([one for one in parts if len(one)], self.reference)
 
     def remember(self) -> None:
         """Keep the last of the rows that were judged, until the next call."""
         if self.reference is not None and self._judged:
-            self._recent = self._recent.then(self._judged, self.reference)
+            self._latest = last_of([*self._latest, *self._judged], most_rows(len(self.reference.signals)))
         self._judged = []
+
+    def _remembered(self) -> RecentRows:
+        """The rows that are kept. They are seldom asked for: only then is it worked out what they are as points."""
+        if self.reference is not None and self._latest:
+            self._recent, self._latest = self._recent.then(self._latest, self.reference), []
+        return self._recent
 
     def pending(self) -> list[Columns]:
         """Rows that wait for the reference, or for their window, to be complete."""
@@ -177,7 +185,7 @@ class Window:
         return {
             "pending": [_pack(columns) for columns in self.pending()],
             "chunks": self._chunks.state(),
-            "recent": self._recent.to_dict(),
+            "recent": self._remembered().to_dict(),
             "detectors": {detector.name: detector.state() for detector in self.detectors},
         }
 
