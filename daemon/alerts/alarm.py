@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from daemon.alerts.figures import count, figure, is_number, percent
+from daemon.monitoring.gaps import GAP_FIELD
 from detectors.base import Kind, Severity
 from detectors.triage import CAUSE, Cause
 
 FEATURE: Final = "feature:"
 FEATURES: Final = "features"
+URGENCY: Final = (Kind.CONCEPT, Kind.PERFORMANCE, Kind.QUALITY, Kind.VOLUME, Kind.DRIFT, Kind.ANOMALY)
+"""What is said first."""
 CLEARLY: Final = 3.0
 """One segment carries a change where it has moved so many times as much as any other."""
 
@@ -81,9 +84,9 @@ class Alarm:
     @property
     def what(self) -> str:
         """What is wrong, without figures."""
-        if self.kind is Kind.PERFORMANCE and "field" in self.evidence:
+        if self.kind is Kind.PERFORMANCE and GAP_FIELD in self.evidence:
             metric = str(self.evidence.get("metric")).replace("_", " ")
-            return f"the {metric} between segments of {self.evidence['field']} is too large"
+            return f"the {metric} between segments of {self.evidence[GAP_FIELD]} is too large"
         name, within = spoken(self.signal), place(self.signal)
         said = {
             Kind.CONCEPT: self._what_of_errors(),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from daemon.alerts.alarm import Alarm, moved, since_row
+from daemon.alerts.alarm import URGENCY, Alarm, moved, since_row
 from daemon.alerts.briefing import Briefing
 from daemon.alerts.figures import figure, is_number, percent
 from daemon.alerts.notes import LOUD, Note
@@ -13,7 +13,6 @@ from detectors.base import Kind, Severity
 
 MOST_NAMES: Final = 3
 MOST_LINES: Final = 10
-_URGENCY: Final = (Kind.CONCEPT, Kind.PERFORMANCE, Kind.QUALITY, Kind.VOLUME, Kind.DRIFT, Kind.ANOMALY)
 
 
 def compose(brief: Briefing, page_url: str | None = None) -> Message:
@@ -91,9 +90,9 @@ def _doing(brief: Briefing) -> str:
 def _leads(brief: Briefing) -> list[Alarm]:
     """The one or two alarms that say most, of different kinds."""
     candidates = brief.told if brief.is_open else brief.alarms
-    ranked = sorted(candidates, key=lambda one: (_URGENCY.index(one.kind), one.severity is Severity.WARNING, one.id))
+    ranked = sorted(candidates, key=lambda one: (URGENCY.index(one.kind), one.severity is Severity.WARNING, one.id))
     firsts = list({alarm.kind: alarm for alarm in reversed(ranked)}.values())
-    firsts.sort(key=lambda one: _URGENCY.index(one.kind))
+    firsts.sort(key=lambda one: URGENCY.index(one.kind))
     return [one for one in firsts if one.kind is not Kind.DRIFT or one is firsts[0]][:2]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.lifecycle import jobs, versions
 from daemon.lifecycle.broken import BrokenData, breaks, explains_since, explanation, rise
 from daemon.lifecycle.policy import ERRORS, Facts, Trigger
+from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitor import LABELS_LATER
 from daemon.stores.tables import alarms, counters, models
 from daemon.stores.tables import jobs as jobs_table
@@ -44,6 +45,7 @@ async def gather(connection: AsyncConnection, model: str, asked: Asked, now: flo
         now=now,
         kind=None if asked.alarm is None else Kind(asked.alarm["kind"]),
         alarm_row=None if asked.alarm is None else asked.alarm["row"],
+        gap=asked.alarm is not None and GAP_FIELD in asked.alarm["evidence"],
         broken=None if asked.alarm is None else explanation(Kind(asked.alarm["kind"]), asked.alarm["evidence"]),
         training=await jobs.find_active(connection, model) is not None,
         deploying=await versions.under_way(connection, model) is not None,

@@ -7,6 +7,8 @@ What the rules are there for, the stronger first:
 - Broken data never trains. An alarm whose cause is broken data starts nothing, whatever its kind. One that was raised
   while the data was broken is explained by that and starts nothing, then or later; one that was there before waits
   until the data is whole again. A few broken rows explain no more errors than there are such rows (see ``broken``).
+- A gap between segments trains nothing by itself: what closes one is other data or another objective, and no more rows.
+  A version that opens one while it is on probation is taken back, as one that errs more is.
 - One retrain at a time, and none while a version is being deployed.
 - The budget bounds what the daemon spends in any 24 hours, whatever happens: alarms, cron times and refits all count.
   A person may spend more, and what a person spends is not taken from the daemon.
@@ -110,6 +112,8 @@ class Facts:
     """Where the alarm was raised."""
     broken: str | None = None
     """What is broken, in words, where that is the cause of the alarm; None: it is another one."""
+    gap: bool = False
+    """The alarm is of a gap between segments."""
     training: bool = False
     """A retrain is queued or running."""
     deploying: bool = False
@@ -198,6 +202,9 @@ def _only_told(facts: Facts, rules: Rules, *, disappoints: bool) -> Decision | N
         return Decision(Action.ALERT_ONLY, Reason.DATA_BROKEN, detail)
     if not disappoints and (facts.kind is None or facts.kind.value not in rules.on):
         text = f"an alarm of kind {facts.kind} does not train: DRIFTD_RETRAIN__ON names those that do"
+        return Decision(Action.ALERT_ONLY, Reason.KIND_DOES_NOT_TRAIN, {"kind": facts.kind, "text": text})
+    if facts.gap and not disappoints:
+        text = "more labels of all segments need not close a gap between them: driftd retrain trains all the same"
         return Decision(Action.ALERT_ONLY, Reason.KIND_DOES_NOT_TRAIN, {"kind": facts.kind, "text": text})
     if facts.broken_since is not None and facts.alarm_row is not None and facts.broken_since <= facts.alarm_row:
         text = f"the data has been broken since row {facts.broken_since}, which explains the alarm"

@@ -17,6 +17,8 @@ from detectors.reference import Reference
 from detectors.segments import LEAST_ROWS, OTHER, SLOTS, WINDOW_ROWS
 
 DETECTOR: Final = "segments"
+GAP_FIELD: Final = "field"
+"""Of the evidence of an alarm about a gap: by what the segments are divided."""
 SELECTION, PREDICTION, ERROR_RATE, ERROR = "selection_rate", "mean_prediction", "error_rate", "mean_error"
 
 
@@ -192,8 +194,8 @@ class GapWatch:
     def _verdict(
         self, gap: Gap, signal: str, first: int, last: int, ts: float, more: dict[str, Any], *, recovered: bool
     ) -> Verdict:
-        figures = {name: value for name, value in as_dict(gap).items() if name != "field"}
-        evidence = {"field": gap.field, "most": self.most, "metric": f"gap of the {gap.metric}", **figures, **more}
+        figures = {name: value for name, value in as_dict(gap).items() if name != GAP_FIELD}
+        evidence = {GAP_FIELD: gap.field, "most": self.most, "metric": f"gap of the {gap.metric}", **figures, **more}
         severity = Severity.WARNING
         return Verdict(Kind.PERFORMANCE, signal, DETECTOR, severity, last, ts, first, ts, evidence, recovered=recovered)
 

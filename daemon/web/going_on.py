@@ -7,14 +7,13 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.alerts.alarm import Alarm
+from daemon.alerts.alarm import URGENCY, Alarm
 from daemon.alerts.figures import count
 from daemon.stores.tables import alarms, decisions, jobs, versions
 from daemon.web.words import decided, sentence, state_words, tidy
-from detectors.base import Kind, Severity
+from detectors.base import Severity
 
 MOST_ALARMS: Final = 20
-URGENCY: Final = (Kind.CONCEPT, Kind.PERFORMANCE, Kind.QUALITY, Kind.VOLUME, Kind.DRIFT, Kind.ANOMALY)
 STAGES: Final = {
     "dataset": "collecting rows",
     "train": "training",

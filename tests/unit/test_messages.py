@@ -195,6 +195,11 @@ def test_a_detail_has_the_figures_behind_an_alarm() -> None:
         (Kind.QUALITY, {"bin": "new", "current": 0.4}, "values never seen before in 40 % of the rows"),
         (Kind.QUALITY, {"appeared": True, "type": "number"}, "a feature of type number that was not there before"),
         (Kind.DRIFT, {"bin": "MA", "current": 0.4, "reference": 0.1}, "MA in 40 % of the rows (usually 10 %)"),
+        (
+            Kind.DRIFT,
+            {"effect": 0.7, "together": [["feature:age", "feature:income", 0.88, 0.36]]},
+            "age with income 0.88 -> 0.36, stability index 0.70",
+        ),
         (Kind.ANOMALY, {"current": 0.05, "reference": 0.001}, "5 % of the rows (usually 0.1 %)"),
         (Kind.VOLUME, {"silent_seconds": 720.0}, "events have stopped: silent for 12 minutes"),
     ],

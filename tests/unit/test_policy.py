@@ -72,6 +72,9 @@ rules = st.builds(
         # it errs more because it is fed with cents
         ({"broken": "income is in another unit"}, Action.ALERT_ONLY, Reason.DATA_BROKEN),
         ({"kind": Kind.QUALITY}, Action.ALERT_ONLY, Reason.KIND_DOES_NOT_TRAIN),
+        # no rows close a gap between segments; a version that opens one is taken back
+        ({"kind": Kind.PERFORMANCE, "gap": True}, Action.ALERT_ONLY, Reason.KIND_DOES_NOT_TRAIN),
+        ({"kind": Kind.PERFORMANCE, "gap": True, "delivered": 40}, Action.ROLLBACK, Reason.NEW_VERSION_DISAPPOINTS),
         # broken before the alarm: that explains it; broken after it: the alarm waits
         ({"broken_since": 20_000}, Action.ALERT_ONLY, Reason.DATA_BROKEN),
         ({"broken_since": 20_401}, Action.WAIT, Reason.DATA_BROKEN),
