@@ -7,19 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.bins import FIRST_BIN, NEW, CategoryBins
+from detectors.error_shift import FEWEST_LABELS, SYSTEMATIC
+from detectors.known import Known
+from detectors.label_shift import FEWEST_JOINED
+from detectors.moves import Moves, counted, grouped, moves_between
+from detectors.parts import Parts
 from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
-from detectors.shifts import (
-    FEWEST_JOINED,
-    FEWEST_LABELS,
-    SYSTEMATIC,
-    Known,
-    Moves,
-    Parts,
-    counted,
-    grouped,
-    moves_between,
-)
 
 MOST_REGIMES: Final = 4
 """Earlier regimes that are remembered of a model, the latest ones."""

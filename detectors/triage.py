@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from detectors.base import Kind
 from detectors.breakage import Breakage, Broken, find_broken
+from detectors.error_shift import FEWEST_LABELS
+from detectors.known import Known
+from detectors.moves import Moves, moves
 from detectors.recent_rows import RecentRows
 from detectors.regimes import Regime, find_return
-from detectors.shifts import FEWEST_LABELS, Known, Moves, Weighed, importance, moves, weigh
+from detectors.shifts import Weighed, importance, weigh
 
 __all__ = ["CAUSE", "Cause", "Known", "Named", "Raised", "triage"]
 

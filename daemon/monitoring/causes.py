@@ -10,10 +10,11 @@ from daemon.monitoring.segments import DETECTOR as SEGMENTS
 from daemon.monitoring.window import Window
 from detectors.base import Verdict
 from detectors.columns import Stream
+from detectors.known import Known
 from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 from detectors.regimes import Regime
-from detectors.triage import CAUSE, Known, Raised, triage
+from detectors.triage import CAUSE, Raised, triage
 
 
 @dataclass(frozen=True, slots=True)

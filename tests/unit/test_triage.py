@@ -14,10 +14,11 @@ from seeded_rows import rows_of, text
 from detectors.base import Kind
 from detectors.breakage import Breakage, find_broken
 from detectors.columns import INVALID, Stream
+from detectors.known import Known
 from detectors.recent_rows import RecentRows, most_rows
 from detectors.reference import Reference
 from detectors.regimes import Regime
-from detectors.triage import Cause, Known, Named, Raised, triage
+from detectors.triage import Cause, Named, Raised, triage
 
 ROWS = 2_000
 ERROR = Raised(Kind.CONCEPT, "error", 0.2)
