@@ -26,6 +26,7 @@ MOST_SIGNALS: Final = 300
 LISTED: Final = 12
 CHART_CHUNKS: Final = 400
 MISSING_WORTH_SAYING: Final = 0.05
+WORTH_SAYING_ALIKE: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Law:
     matters: bool
     how: str
     bars: tuple[drawing.Bar, ...]
+    alike: str
+    """How much rows resemble their neighbours; empty where they hardly do."""
     chosen: bool
 
 
@@ -117,7 +120,8 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
         counts = await measured.recent_counts(connection, name, status["version"], one.signal) if in_full else []
         compared = max(compared, sum(counts))
         how, bars = _compare(laws_of.get(one.signal), one.signal, counts)
-        laws.append(Law(one.signal, one.effect, one.length, one.matters, how, bars, one.signal == chosen))
+        alike = _alike(laws_of.get(one.signal), one.signal)
+        laws.append(Law(one.signal, one.effect, one.length, one.matters, how, bars, alike, one.signal == chosen))
     last = {row["signal"]: row for row in latest}
     return Detail(
         card=card,
@@ -178,6 +182,12 @@ def _signal_chart(last: Mapping[str, Any], happened: object) -> Chart:
 
 def _encoded(happened: object) -> str:
     return msgspec.json.encode(happened).decode()
+
+
+def _alike(reference: Reference | None, signal: str) -> str:
+    """How much the rows of a signal resembled their neighbours in the reference, where that matters."""
+    rows = 1.0 if reference is None else measured.correlation_rows(reference, reference.signals.index(signal))
+    return "" if rows < WORTH_SAYING_ALIKE else f"Rows resemble their neighbours: {rows:.0f} tell as much as one alone."
 
 
 def _compare(reference: Reference | None, signal: str, counts: Sequence[int]) -> tuple[str, tuple[drawing.Bar, ...]]:

@@ -102,3 +102,8 @@ async def references(connection: AsyncConnection, model: str) -> dict[str, Refer
             continue  # of another release: the pipeline learns it again
         found.update(dict.fromkeys(reference.signals, reference))
     return found
+
+
+def correlation_rows(reference: Reference, s: int) -> float:
+    """So many rows in a row tell as much of signal s as one independent row would: 1 where they do not resemble."""
+    return 1 / float(reference.temper[s])

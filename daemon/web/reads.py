@@ -13,7 +13,7 @@ from daemon.stores.tables import models
 from daemon.web.context import CONTEXT
 from daemon.web.fleet import described, fleet, lag, lag_of
 from daemon.web.listings import DEAD_LETTERS
-from daemon.web.measured import NO_SEGMENTS, segments
+from daemon.web.measured import NO_SEGMENTS, correlation_rows, references, segments
 from daemon.web.paging import PAGING, Filter, Listing, page, parameters
 from daemon.web.problem import Problem, answer, not_found
 from daemon.web.status import model_status, statuses, totals
@@ -95,6 +95,34 @@ async def get_segments(request: web.Request) -> web.Response:
             raise await unknown_model(connection, name)
         found = await segments(connection, name)
     return answer({"model": name, **(NO_SEGMENTS if found is None else found)})
+
+
+async def get_reference(request: web.Request) -> web.Response:
+    """What each signal is held against: how many rows it was learned from, and how much they resemble each other.
+
+    Rows that resemble their neighbours tell less than independent ones would: evidence is divided by
+    `correlation_rows`, so that the budget of false alarms holds.
+    """
+    parameters(request, ())
+    name = request.match_info["model"]
+    async with request.app[CONTEXT].store.read() as connection:
+        if not await is_known(connection, name):
+            raise await unknown_model(connection, name)
+        found = await references(connection, name)
+    signals = [
+        {
+            "signal": signal,
+            "stream": str(reference.stream),
+            "rows": reference.rows,
+            "kind": reference.kinds[s],
+            "bins": reference.bins[s].labels(),
+            "counts": reference.counts[s, : reference.bins[s].width].tolist(),
+            "correlation_rows": round(correlation_rows(reference, s), 2),
+        }
+        for reference in {one.stream: one for one in found.values()}.values()
+        for s, signal in enumerate(reference.signals)
+    ]
+    return answer({"model": name, "signals": signals})
 
 
 def of_model(listing: Listing) -> Callable[[web.Request], Awaitable[web.Response]]:

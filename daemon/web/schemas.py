@@ -7,6 +7,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, LargeB
 from daemon.fleet.workers import Role
 from daemon.stores import tables
 from daemon.web.problem import ProblemKind
+from detectors.columns import Stream
 
 Schema = dict[str, Any]
 
@@ -318,6 +319,32 @@ SCHEMAS: Final[dict[str, Schema]] = {
         (*_FLEET, "lag", "time"),
     ),
     "Segments": _SEGMENTS,
+    "LearnedReference": _object(
+        {
+            "model": TEXT,
+            "signals": {
+                "type": "array",
+                "description": "empty while the reference is still to come",
+                "items": _object(
+                    {
+                        "signal": TEXT,
+                        "stream": {"type": "string", "enum": [str(one) for one in Stream]},
+                        "rows": {**WHOLE, "description": "that it was learned from"},
+                        "kind": {"type": "string", "enum": ["number", "category"]},
+                        "bins": {"type": "array", "items": TEXT},
+                        "counts": {"type": "array", "description": "rows in each bin", "items": WHOLE},
+                        "correlation_rows": {
+                            **NUMBER,
+                            "description": "rows in a row that tell as much as one independent row would: evidence is "
+                            "divided by it",
+                        },
+                    },
+                    ("signal", "stream", "rows", "kind", "bins", "counts", "correlation_rows"),
+                ),
+            },
+        },
+        ("model", "signals"),
+    ),
     "Signal": _row(tables.signals),
     "Signals": _list("Signal"),
     "Alarm": _row(tables.alarms),
