@@ -14,7 +14,7 @@ from daemon.stores.upsert import upsert
 
 BEAT_SECONDS: Final = 2.0
 """Between two signs of life."""
-GONE_SECONDS: Final = 8.0
+GONE_SECONDS: Final = 7.0
 """Without a sign of life a worker counts as gone, and others take over what it had."""
 FORGOTTEN_SECONDS: Final = 3_600.0
 """After which nothing is shown of it any more."""

@@ -34,7 +34,7 @@ faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through c
 SCHEME = "driftd-kafka"
 TELL_SECONDS = 2.0
 LEAVE_SECONDS = 3.0
-HAND_OVER_SECONDS = 5.0  # well within a session
+HAND_OVER_SECONDS = 5.0  # half of what a division takes at most
 
 
 def register() -> None:

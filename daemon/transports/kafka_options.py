@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEFAULT_PORT = 9092
-REQUEST_SECONDS = 15.0  # above SESSION_SECONDS, as clients demand
+REQUEST_SECONDS = 15.0  # above REBALANCE_SECONDS, which a request to join may take
 
 
 @dataclass(frozen=True, slots=True)

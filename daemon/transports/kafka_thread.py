@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SESSION_SECONDS = 8.0  # after which a worker that is gone is missed
+SESSION_SECONDS = 6.0  # after which a worker that is gone is missed: the least that brokers allow by default
+REBALANCE_SECONDS = 10.0  # that each worker has to hand its partitions over, once they are divided anew
 HEARTBEAT_SECONDS = 1.0  # how soon a worker hears that partitions are divided anew
 POLL_SECONDS = 600.0  # a store that is away for so long costs the partitions; until then they stay
 METADATA_SECONDS = 10.0  # for new partitions, and topics that are deleted and made again
@@ -92,6 +93,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
             fetch_max_bytes=FETCH_BYTES_IN_ALL,
             fetch_max_wait_ms=round(WAIT_SECONDS * 1000),
             session_timeout_ms=round(SESSION_SECONDS * 1000),
+            rebalance_timeout_ms=round(REBALANCE_SECONDS * 1000),
             heartbeat_interval_ms=round(HEARTBEAT_SECONDS * 1000),
             max_poll_interval_ms=round(POLL_SECONDS * 1000),
             metadata_max_age_ms=round(METADATA_SECONDS * 1000),
