@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from archive_rows import make_archive
 from databases import Database
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +29,8 @@ from daemon.stores import tables
 from daemon.stores.engine import Store, open_store, sqlite_url
 from daemon.stores.migrate import upgrade
 from retrain.deployers.settings import DeployerSettings
-from retrain.storage.base import Storage
+from retrain.storage import FolderStorage
+from retrain.storage.base import ARCHIVE, Storage
 
 NOW = 1_000_000.0
 
@@ -171,3 +175,41 @@ async def _work(folder: Path, command: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_work(Path(sys.argv[1]), sys.argv[2:]))
+
+
+def recipe(folder: Path, **values: Any) -> Recipe:
+    """What is deployed into a folder."""
+    return Recipe(**{"deploy": DeployerSettings(directory=folder / "deployed"), **values})
+
+
+async def fill_archive(loop: Loop, folder: Path, storage: Storage | None = None) -> None:
+    """Half of the rows in a file, half in chunks, as the pipeline leaves them; three of them broken."""
+    storage = storage or FolderStorage(folder)
+    make_archive(folder)
+    async with loop.store.begin() as connection:
+        for kind in ("events", "labels"):
+            table = pq.read_table(folder / f"{kind}.parquet")
+            with storage.create(f"{ARCHIVE}/loans/{kind}.parquet") as sink:
+                pq.write_table(table.slice(0, 300), sink)
+            common = {"model": "loans", "kind": kind}
+            file = {"path": f"loans/{kind}.parquet", "rows": 300, "bytes": 1, "first_row": 0, "last_row": 299}
+            await connection.execute(insert(tables.archive_files).values(**common, **file))
+            for start in (300, 450):
+                sink = pa.BufferOutputStream()
+                with pa.ipc.new_stream(sink, table.schema) as writer:
+                    writer.write_table(table.slice(start, 150))
+                chunk = {"rows": 150, "first_row": start, "last_row": start + 149, "data": sink.getvalue().to_pybytes()}
+                await connection.execute(insert(tables.archive_chunks).values(**common, **chunk))
+        broken = {
+            "model": "loans",
+            "kind": "quality",
+            "signal": "feature:age",
+            "detector": "quality",
+            "severity": "warning",
+        }
+        broken |= {"row": 12, "ts": 0.0, "change_row": 10, "evidence": {}, "ranking": [], "raised": NOW}
+        closed = {"state": "closed", "closed": NOW, "closed_reason": "recovered", "closed_row": 13}
+        await connection.execute(insert(tables.alarms).values({**broken, **closed}))
+        counts = [{"model": "loans", "name": name, "value": 600} for name in ("prediction", "joined")]
+        await connection.execute(insert(tables.counters).values(counts))
+    loop.now = 1_795_442_520.0
