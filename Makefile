@@ -115,5 +115,5 @@ $(PEERS_VENV)/.installed: requirements-peers.lock
 		echo "Install it, or name it: make peers PEERS_PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing Evidently and NannyML into $(PEERS_VENV): once, and some minutes"
 	@"$(PEERS_PYTHON)" -m venv $(PEERS_VENV)
-	@$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-peers.lock
+	@$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-peers.lock
 	@touch $@

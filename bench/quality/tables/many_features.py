@@ -17,7 +17,7 @@ SHIFTS = (0.5, 1.0)
 
 def measure(run: Run) -> Iterator[Row]:
     """A row for each size of the shift."""
-    runs = run.size.of(1, 6, 40)
+    runs = run.size.of(1, 20, 60)
     for shift in SHIFTS[-run.size.of(1, 2, 2) :]:
         alarms, false, found, delays = 0, 0, 0, []
         for seed in range(runs):

@@ -18,7 +18,7 @@ PAIRS = FEATURES * SEGMENTS
 
 def measure(run: Run) -> Iterator[Row]:
     """A row for each size of the shift and way to rank."""
-    runs = run.size.of(1, 8, 40)
+    runs = run.size.of(1, 24, 60)
     for shift in (2.0,) if runs == 1 else (0.5, 1.0, 2.0):
         title = f"mean + {f'{shift:g}'.removeprefix('0')} sd"
         ours, raw, alone, delays = [], [], 0, []

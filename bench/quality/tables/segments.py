@@ -19,9 +19,9 @@ CALM = "nothing changes"
 def measure(run: Run) -> Iterator[Row]:
     """Delay, false alarms and cost, with segments and without."""
     for name, chosen in CHOSEN.items():
-        yield _delay(name, chosen, run.size.of(1, 12, 60))
+        yield _delay(name, chosen, run.size.of(1, 20, 60))
     for name, chosen in CHOSEN.items():
-        yield _false_alarms(name, chosen, run.size.of(1, 4, 20), run.size.of(10_000, 100_000, 150_000))
+        yield _false_alarms(name, chosen, run.size.of(1, 6, 20), run.size.of(10_000, 150_000, 150_000))
     for name, chosen in CHOSEN.items():
         watched = Watched(SEED, COST_FEATURES, segments=chosen)
         for _ in range(6):

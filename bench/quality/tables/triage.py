@@ -25,14 +25,14 @@ ALL = "all"
 
 def seeded(run: Run) -> Iterator[Row]:
     """On worlds that are drawn."""
-    yield from _measure(SCENARIOS[: run.size.of(2, None, None)], run.size.of(1, 15, 40), runs.run)
+    yield from _measure(SCENARIOS[: run.size.of(2, None, None)], run.size.of(1, 40, 100), runs.run)
 
 
 def real(run: Run) -> Iterator[Row]:
     """On credit_default."""
     path = run.folder("credit_default") / "credit_default.csv.gz"
     scenarios = REAL[: run.size.of(1, None, None)]
-    yield from _measure(scenarios, run.size.of(1, 5, 40), lambda one, seed: runs.run_real(one, seed, path))
+    yield from _measure(scenarios, run.size.of(1, 20, 40), lambda one, seed: runs.run_real(one, seed, path))
 
 
 def _measure(scenarios: Sequence[Scenario], count: int, play: Callable[[Scenario, int], Told]) -> Iterator[Row]:
