@@ -12,7 +12,7 @@ from bench.quality.peers.environment import ask
 from bench.quality.table import NOT_RUN, Column, Line, NotRun, Row, Run, Size, Table, find, shown
 from daemon.events.tabular import Layout
 from daemon.replay import Replay, Source
-from daemon.settings import Settings
+from daemon.settings import load
 
 CHUNK = 5_000
 SHIFT, COLLAPSE, RETURN = employment.CHANGES
@@ -32,13 +32,15 @@ def measure(run: Run) -> Iterator[Row]:
         yield _row("error", name, _live(river_detectors.fires(name, errors), len(data.reference)))
     yield from _constant("error", len(data.live))
     yield _row("RELP", "driftd", _of(ours, lambda signal: signal == "feature:RELP"))
-    yield _row("any feature", "driftd", _of(ours, lambda signal: signal.startswith("feature:")))
     values = {"RELP": np.concatenate([frame.RELP.to_numpy(np.float64) for frame in (data.reference, data.live)])}
     for name in _river(run):
         if river_detectors.watches(name, values):
             yield _row("RELP", name, _live(river_detectors.fires(name, values), len(data.reference)))
-    yield from _reports(run, data)
+    reports = list(_reports(run, data))
+    yield from (row for row in reports if row["signal"] == "RELP")
     yield from _constant("RELP", len(data.live))
+    yield _row("any feature", "driftd", _of(ours, lambda signal: signal.startswith("feature:")))
+    yield from (row for row in reports if row["signal"] != "RELP")
 
 
 def _river(run: Run) -> list[str]:
@@ -57,7 +59,7 @@ async def _replayed(folder: Any) -> list[dict[str, Any]]:
     source = Source(
         files, "default", layout, reference=folder / "reference.csv.gz", labels=folder / "analysis_target.csv.gz"
     )
-    return [one async for one in Replay(Settings(), source).alarms()]
+    return [one async for one in Replay(load({}), source).alarms()]
 
 
 def _of(alarms: list[dict[str, Any]], wanted: Callable[[str], bool]) -> list[int]:

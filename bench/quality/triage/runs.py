@@ -17,7 +17,7 @@ from daemon.monitoring import references
 from daemon.monitoring.monitors import make_monitor
 from daemon.monitoring.tasks import Task
 from daemon.replay import WouldTrain
-from daemon.settings import Settings
+from daemon.settings import load
 from detectors.triage import Cause
 
 SEED: Final = 60_313
@@ -31,7 +31,7 @@ def run(scenario: Scenario, seed: int) -> Run:
     rng = np.random.default_rng([SEED, seed, SCENARIOS.index(scenario)])
     world = World(rng)
     model = Model(world.rows(TRAINING_ROWS))
-    settings = Settings()
+    settings = load({})
     feed = Feed(make_monitor("model", settings.model("model")), int(rng.choice([0, 50, 200])))
     feed.take(world.rows(REFERENCE_ROWS + CALM_ROWS), model, "1")
     weights, intercept = world.weights.copy(), world.intercept
@@ -83,7 +83,7 @@ def run_real(scenario: Scenario, seed: int, path: Path) -> Run:
     rng = np.random.default_rng([SEED, seed, REAL.index(scenario), 3])
     world: Any = RealWorld(rng, path)
     model = Model(world.rows(TRAINING_ROWS))
-    settings = Settings()
+    settings = load({})
     feed = Feed(make_monitor("model", settings.model("model")), int(rng.choice([0, 50, 200])))
     feed.take(world.rows(REFERENCE_ROWS + CALM_ROWS), model, "1")
     on_the_way = scenario.change(rng, world)
