@@ -9,7 +9,7 @@ import pytest
 from bench.quality.command import main
 from bench.quality.results import Result, Results
 from bench.quality.table import NOT_RUN, NotRun, Run, Size, Table, find
-from bench.quality.tables import TABLES, delay, employment_alarms, false_alarms
+from bench.quality.tables import TABLES, delay, false_alarms
 
 DATA = {
     "insects": "insects_gradual_balanced",
@@ -19,9 +19,9 @@ DATA = {
     "wrong_estimates": "employment_ma",
     "triage_credit": "credit_default",
 }
-SLOW = {"reports"}
-"""With the environment of their peer, minutes."""
-QUICK = [table for table in TABLES if table.name not in {*SLOW, employment_alarms.TABLE.name}]
+NO_TINY_FORM = {"employment_alarms", "retraining"}
+TOLD_BELOW = {"reports"}
+QUICK = [table for table in TABLES if table.name not in NO_TINY_FORM | TOLD_BELOW]
 
 
 @pytest.fixture

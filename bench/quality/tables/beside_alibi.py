@@ -54,10 +54,17 @@ def doubled(rng: np.random.Generator, before: int, after: int) -> Values:
     return joined(errors(0.1)(rng, before), errors(0.2)(rng, after))
 
 
-JOINT = ("e_detector", "half_space_trees", "alibi_isolation_forest", "alibi_mahalanobis", "alibi_mmd", "alibi_lsdd")
+OWN = ("e_detector", "joint_drift", "half_space_trees")
+"""driftd's own detectors."""
+EACH = ("e_detector", "joint_drift", "alibi_cvm", "alibi_mmd", "alibi_lsdd")
+JOINT = (*OWN, "alibi_isolation_forest", "alibi_mahalanobis", "alibi_mmd", "alibi_lsdd")
 STREAMS: dict[str, tuple[Stream, Make, tuple[str, ...]]] = {
     "error .1 to .2": (Stream.OUTCOME, doubled, ("e_detector", "alibi_fet")),
-    "mean of one of ten + 1 sd": (Stream.FEATURES, shift, ("e_detector", "alibi_cvm", "alibi_mmd", "alibi_lsdd")),
+    "mean of one of ten + 1 sd": (
+        Stream.FEATURES,
+        shift,
+        ("e_detector", "joint_drift", "alibi_cvm", "alibi_mmd", "alibi_lsdd"),
+    ),
     "correlation of two of ten 0 to .9": (Stream.FEATURES, together, JOINT),
     "the same, two alone": (Stream.FEATURES, pair, JOINT),
 }
@@ -79,10 +86,10 @@ def measure(run: Run) -> Iterator[Row]:
         for name in names[: run.size.of(1, None, None)]:
             slow = name in WITH_TENSORFLOW
             if name.startswith(PREFIX) and not MADE.is_file():
-                yield {"change": title, "detector": name, NOT_RUN: "make alibi"}
+                yield {"change": title, "detector": _full(name), NOT_RUN: "make alibi"}
                 continue
             if slow and run.size is Size.SHORT:
-                yield {"change": title, "detector": name, NOT_RUN: "in the long form only"}
+                yield {"change": title, "detector": _full(name), NOT_RUN: "in the long form only"}
                 continue
             environment = Environment(MADE, MEMORY_MB, slow)
             bridge = Bridge(environment, answer_seconds=120.0, calibration_seconds=3_600.0, patient=True)
@@ -91,7 +98,11 @@ def measure(run: Run) -> Iterator[Row]:
                 found = [_once(name, stream, make, seed, bridge) for seed in range(runs)]
             finally:
                 bridge.close()
-            yield _row(title, name, found)
+            yield _row(title, _full(name), found)
+
+
+def _full(name: str) -> str:
+    return f"driftd: {name}" if name in OWN else name
 
 
 def _once(name: str, stream: Stream, make: Make, seed: int, bridge: Bridge) -> Found:
@@ -150,7 +161,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     def told(row: Row) -> str:
         return f"{shown(row, 'delay', ',.0f')} rows, {shown(row, 'micros', ',.0f')} µs a row" if row else "-"
 
-    ours, theirs = (find(rows, change="error .1 to .2", detector=name) for name in ("e_detector", "alibi_fet"))
+    ours, theirs = (find(rows, change="error .1 to .2", detector=name) for name in ("driftd: e_detector", "alibi_fet"))
     beside = f"alibi-detect's Fisher's exact test {told(theirs)}" if theirs else ""
     return [Line("error rate .1 to .2, rows until raised and processor time", told(ours), beside)]
 

@@ -15,9 +15,12 @@ SEED = 9_004
 CHUNK = 1_000
 REFERENCE_ROWS, CLEAN, CHANGED = 10_000, 10, 5
 """Chunks before and after the change."""
-FEATURES = 10
+FEATURES, MOVED = 10, "feature:0"
 SHIFTS = {"nothing changes": 0.0, "mean of one + .25 sd": 0.25, "mean of one + .5 sd": 0.5}
 REAL = "credit_default, shuffled"
+
+Alarm = tuple[int, bool]
+"""The row since the reference, and whether it is of the feature that moves."""
 
 
 @dataclass
@@ -29,12 +32,12 @@ class Found:
     runs: int = 0
     delays: list[int] = field(default_factory=list)
 
-    def add(self, raised: Sequence[int], clean: int, *, changed: bool) -> None:
-        """Count a run's alarms, by their rows since the reference."""
+    def add(self, raised: Sequence[Alarm], clean: int, *, changed: bool) -> None:
+        """Count a run's alarms."""
         self.runs += 1
         self.clean += clean
-        self.false += len({row // CHUNK for row in raised if row < clean * CHUNK})
-        first = next((row + 1 - clean * CHUNK for row in raised if row >= clean * CHUNK), None)
+        self.false += len({row // CHUNK for row, _ in raised if row < clean * CHUNK})
+        first = next((row + 1 - clean * CHUNK for row, true in raised if true and row >= clean * CHUNK), None)
         if changed and first is not None:
             self.delays.append(first)
 
@@ -59,7 +62,7 @@ def measure(run: Run) -> Iterator[Row]:
             rng = np.random.default_rng([SEED, seed])
             before = normal(features=FEATURES)(rng, REFERENCE_ROWS + CLEAN * CHUNK)
             after = normal(features=FEATURES)(rng, CHANGED * CHUNK)
-            after["feature:0"] += shift
+            after[MOVED] += shift
             streams.append(joined(before, after))
         yield from _rows(run, title, streams, CLEAN if shift else CLEAN + CHANGED, changed=shift > 0)
     try:
@@ -78,7 +81,8 @@ def measure(run: Run) -> Iterator[Row]:
 def _rows(run: Run, title: str, streams: list[Values], clean: int, *, changed: bool) -> Iterator[Row]:
     ours = Found()
     for values in streams:
-        ours.add([one.row - REFERENCE_ROWS for one in verdicts(values, BUDGET, REFERENCE_ROWS)], clean, changed=changed)
+        raised = [(one.row - REFERENCE_ROWS, one.signal == MOVED) for one in verdicts(values, BUDGET, REFERENCE_ROWS)]
+        ours.add(raised, clean, changed=changed)
     yield ours.row(title, "driftd", changed=changed)
     for name in ("Evidently", "NannyML"):
         try:
@@ -88,9 +92,9 @@ def _rows(run: Run, title: str, streams: list[Values], clean: int, *, changed: b
         else:
             yield from (one.row(title, each, changed=changed) for each, one in found.items())
     rows = len(next(iter(streams[0].values()))) - REFERENCE_ROWS
-    for name, raised in (("always fires", range(rows)), ("never fires", ())):
+    for name, fired in (("always fires", rows), ("never fires", 0)):
         constant = Found()
-        constant.add(raised, clean, changed=changed)
+        constant.add([(row, True) for row in range(fired)], clean, changed=changed)
         yield constant.row(title, name, changed=changed)
 
 
@@ -105,11 +109,14 @@ def _reports(run: Run, name: str, streams: list[Values], clean: int, *, changed:
         question = {"ask": "drift", "chunk_rows": CHUNK, "categories": []}
         told = ask(name.lower(), question, reference=reference, live=live)
         run.versions[name.lower()] = told["version"]
-        said = {f"{name}, any column": [bool(columns) for columns in told["columns"]]}
+        ends = [(i + 1) * CHUNK - 1 for i in range(len(told["columns"]))]
+        drifted = zip(ends, told["columns"], strict=True)
+        said = {f"{name}, any column": [(end, MOVED in columns) for end, columns in drifted if columns]}
         if "whole" in told:
-            said[f"{name}, half of the columns"] = told["whole"]
-        for each, drifted in said.items():
-            raised = [(i + 1) * CHUNK - 1 for i, one in enumerate(drifted) if one]
+            said[f"{name}, half of the columns"] = [
+                (end, True) for end, whole in zip(ends, told["whole"], strict=True) if whole
+            ]
+        for each, raised in said.items():
             found.setdefault(each, Found()).add(raised, clean, changed=changed)
     return found
 
@@ -137,10 +144,11 @@ TABLE = Table(
 Evidently and NannyML compare a chunk of rows with the reference, as a daily job does. {FEATURES} normal features, or
 the 24 of credit_default in random order: {REFERENCE_ROWS:,} rows of reference, {CLEAN} chunks of {CHUNK:,} rows
 unchanged, then {CHANGED} in which the mean of one feature differs (nothing differs: 15 chunks). False alarms: the
-share of unchanged chunks in which anything is raised. Delay: rows from the change to the first alarm after it, which
-for a report is at the end of a chunk at the earliest. driftd has a budget of {BUDGET:,} rows per false alarm, so
-that one chunk in 100 may have one; an alarm is not repeated while it is open. Evidently and NannyML are on their
-defaults, every column a number; Evidently's report calls all of it drifted when half of the columns are.""",
+share of unchanged chunks in which anything is raised. Delay: rows from the change to the first alarm after it that
+names the feature, which for a report is at the end of a chunk at the earliest. driftd has a budget of {BUDGET:,}
+rows per false alarm, so that one chunk in 100 may have one; an alarm is not repeated while it is open. Evidently and
+NannyML are on their defaults, every column a number; Evidently's report calls all of it drifted when half of the
+columns are.""",
     seeds=f"{SEED} with the number of the run",
     columns=(
         Column("rows", "rows"),
