@@ -65,7 +65,7 @@ class Column:
         value = row.get(self.name)
         if value is None:
             return "-"
-        return value if isinstance(value, str) else format(value, self.form)
+        return value if isinstance(value, str) else format(value, self.form).replace("%", " %")
 
 
 @dataclass(frozen=True, slots=True)

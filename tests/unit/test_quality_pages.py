@@ -86,7 +86,7 @@ def test_a_table_says_how_it_came_about(tmp_path: Path) -> None:
     text = pages.page([SMALL], kept(tmp_path, {"place": "attic", "by": "hand", "heat": 0.125}))
 
     assert "## Heat\n\nHow hot it is.\n\nGoal: cold.\n" in text
-    assert "| place | measured by | heat |\n| --- | --- | ---: |\n| attic | hand | 12.5% |\n" in text
+    assert "| place | measured by | heat |\n| --- | --- | ---: |\n| attic | hand | 12.5 % |\n" in text
     assert "`command`, 2026-01-02, short form, 3 s on a machine; Python 3.11." in text
 
 

@@ -121,11 +121,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
 
 
 def _told(row: Row) -> str:
-    notes = [
-        f"{shown(row, name, '.0%').replace('%', ' %')} {name}"
-        for name in ("missed", "early")
-        if float(row.get(name) or 0) >= 0.005
-    ]
+    notes = [f"{shown(row, name, '.0%')} {name}" for name in ("missed", "early") if float(row.get(name) or 0) >= 0.005]
     return shown(row, "mean", ",.0f") + (f" ({', '.join(notes)})" if notes else "")
 
 

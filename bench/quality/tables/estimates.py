@@ -174,7 +174,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
         for name in ("driftd", f"{NANNYML} CBPE", "the reference's own, always")
     )
     told = [f"{shown(one, 'missed', '.4f')} {one['estimator']}" for one in others if one]
-    held = f"{shown(ours, 'missed', '.4f')}; {shown(ours, 'held', '.0%').replace('%', ' %')} of the 95 % intervals hold"
+    held = f"{shown(ours, 'missed', '.4f')}; {shown(ours, 'held', '.0%')} of the 95 % intervals hold"
     what = "accuracy without labels, 41 chunks of 5,000 rows: mean absolute error"
     return [Line(what, held if ours else "-", ", ".join(told))]
 

@@ -27,6 +27,9 @@ MORE_STREAMS: dict[str, Generate] = {
     "season of 1,440 rows": season(1_440),
     "500 normal features": normal(features=500),
 }
+SINGLE = {name for name in {**STREAMS, **MORE_STREAMS} if "features" not in name}
+FEWER_RUNS = 4
+"""Streams of many features have so many times fewer."""
 SHUFFLED = ("credit_default", "covertype100k")
 
 
@@ -54,8 +57,7 @@ def _only_table(folder: Path) -> Path:
 
 def _rows(run: Run, title: str, generate: Generate) -> Iterator[Row]:
     for budget, runs, rows in BUDGETS[: run.size.of(1, None, None)]:
-        wide = 4 if title in STREAMS and "features" not in title else 1
-        many = max(4, run.size.of(4, runs * wide // 4, runs * 5 * wide // 2))
+        many = max(4, run.size.of(1, runs, 10 * runs) // (1 if title in SINGLE else FEWER_RUNS))
         seen, alarms, within, soon = 0, 0, 0, 0
         for seed in range(many):
             first = next(verdicts(generate(np.random.default_rng([SEED, seed]), REFERENCE_ROWS + rows), budget), None)

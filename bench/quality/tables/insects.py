@@ -107,9 +107,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     """Accuracy and alarms."""
 
     def told(row: Row) -> str:
-        return (
-            f"{shown(row, 'accuracy', '.1%').replace('%', ' %')}, {shown(row, 'alarms', '.0f')} alarms" if row else "-"
-        )
+        return f"{shown(row, 'accuracy', '.1%')} ({shown(row, 'alarms', '.0f')} alarms)" if row else "-"
 
     names = ("ADWIN", "DDM", "never afresh", f"afresh every {PERIOD:,} rows")
     beside = [f"{name} {told(row)}" for name in names if (row := find(rows, decides=name))]

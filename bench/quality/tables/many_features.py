@@ -48,7 +48,7 @@ def measure(run: Run) -> Iterator[Row]:
 def lines(rows: Sequence[Row]) -> list[Line]:
     """Of the smaller shift."""
     row = find(rows, shift="mean + .5 sd")
-    found, false = (shown(row, name, ".0%").replace("%", " %") for name in ("found", "false"))
+    found, false = (shown(row, name, ".0%") for name in ("found", "false"))
     what = f"{MOVED} of {FEATURES} features move by .5 sd: found, share of alarms that are false"
     return [Line(what, f"{found}, {false}" if row else "-")]
 

@@ -80,7 +80,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     """Of the shift of one deviation."""
     title = "mean + 1 sd"
     ours, raw = (find(rows, shift=title, ranks=name) for name in ("driftd", "raw effect since the change"))
-    three, beside = (shown(one, "three", ".0%").replace("%", " %") for one in (ours, raw))
+    three, beside = (shown(one, "three", ".0%") for one in (ours, raw))
     what = "one of 50 features moves by 1 sd in one of 20 segments: the pair is in the top three of the ranking"
     return [Line(what, three, f"ranked by raw effect, told of the row of the change: {beside}" if raw else "")]
 

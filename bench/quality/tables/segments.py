@@ -84,7 +84,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     """The delay of an error in one segment."""
 
     def told(row: Row) -> str:
-        missed = shown(row, "missed", ".0%").replace("%", " %")
+        missed = shown(row, "missed", ".0%")
         return f"{shown(row, 'delay', ',.0f')} ({missed} missed)" if row else "-"
 
     ours, without = (find(rows, happens=ERROR, watches=name) for name in (WITH, WITHOUT))

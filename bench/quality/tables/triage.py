@@ -74,12 +74,12 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     row = find(rows, happened=ALL)
     if not row:
         return [Line("cause named right by the first alarm with a cause", "-")]
-    told, ended = (shown(row, name, ".0%").replace("%", " %") for name in ("right", "ended"))
+    told, ended = (shown(row, name, ".0%") for name in ("right", "ended"))
     always = max(float(one["right"] or 0) for one in rows if str(one["happened"]).startswith("always"))
     count = sum(int(row[head] or 0) for head in NAMED.values())
-    what = f"cause named right, {count} seeded accidents and shifts, five of nine kinds broken data; in the end"
+    what = f"cause named right at first and in the end, {count} seeded accidents and shifts"
     trained = f"retrains on broken data: {row['trained']}"
-    return [Line(what, f"{told}; {ended}; {trained}", f"always the same answer: {always:.0%}".replace("%", " %"))]
+    return [Line(what, f"{told} and {ended}; {trained}", f"always the same answer: {always:.0%}".replace("%", " %"))]
 
 
 COLUMNS = (
