@@ -56,7 +56,7 @@ def test_a_peer_is_told_to_send_nothing_and_sees_no_settings(child: Child, monke
 def test_a_peer_that_fails_is_not_run_and_says_why(child: Child) -> None:
     child("raise ValueError('no such column')")
 
-    with pytest.raises(NotRun, match="small failed: .*ValueError: no such column"):
+    with pytest.raises(NotRun, match=r"small failed: .*ValueError: no such column"):
         ask("small", {})
 
 
