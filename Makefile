@@ -9,6 +9,9 @@ BIN = $(VENV)/bin
 # the environment of alibi-detect, whose releases need Python 3.11
 ALIBI_VENV ?= .venv-alibi
 ALIBI_PYTHON ?= python3.11
+# the environment of Evidently and NannyML, which stand beside driftd in bench/quality
+PEERS_VENV ?= .venv-peers
+PEERS_PYTHON ?= python3.11
 # further arguments for what is run: `make test ARGS="-k labels"`, `make demo ARGS=--help`
 ARGS ?=
 # one benchmark only: `make bench BENCH=throughput`
@@ -23,7 +26,7 @@ LOCK_VENV = $(VENV)-lock
 LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench docs soak alibi lock clean
+.PHONY: help demo run test lint bench docs soak alibi peers lock clean
 
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -43,7 +46,7 @@ lint: $(INSTALLED_DEV) ## style and types
 	@$(BIN)/mypy
 
 bench: $(INSTALLED_DEV) ## every benchmark, one after the other (BENCH=name for one)
-	@for file in $$(grep -ls '__main__' bench/$(or $(BENCH),*).py); do \
+	@for file in $$(grep -ls '__main__' $(foreach part,.py /__main__.py,bench/$(or $(BENCH),*)$(part))); do \
 		echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; \
 	done
 
@@ -55,6 +58,8 @@ soak: $(INSTALLED_DEV) ## all tests again, with many more and random examples; t
 
 alibi: $(ALIBI_VENV)/.installed ## what the detectors of alibi-detect need, in an environment of its own (2.2 GB)
 
+peers: $(PEERS_VENV)/.installed ## what bench/quality is measured beside: Evidently and NannyML, in an environment of their own (2 GB)
+
 lock: ## resolve the dependencies again and write the lock files
 	@$(call find_python) && "$$python" -m venv $(LOCK_VENV)
 	@$(LOCK_VENV)/bin/python -m pip --disable-pip-version-check --quiet install uv
@@ -62,10 +67,11 @@ lock: ## resolve the dependencies again and write the lock files
 	$(LOCK) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(LOCK) --group alibi -o requirements-alibi.lock
+	$(LOCK) --group peers -o requirements-peers.lock
 	@rm -rf $(LOCK_VENV)
 
 clean: ## remove what make has made, but no data
-	rm -rf $(VENV) $(ALIBI_VENV) $(LOCK_VENV) dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ALIBI_VENV) $(PEERS_VENV) $(LOCK_VENV) dist .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # sets $python in the shell to the first interpreter that is new enough
@@ -101,4 +107,13 @@ $(ALIBI_VENV)/.installed: requirements-alibi.lock
 	@echo "Installing alibi-detect into $(ALIBI_VENV): once, and some minutes"
 	@"$(ALIBI_PYTHON)" -m venv $(ALIBI_VENV)
 	@$(ALIBI_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-alibi.lock
+	@touch $@
+
+$(PEERS_VENV)/.installed: requirements-peers.lock
+	@"$(PEERS_PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "Evidently and NannyML are pinned for Python 3.11, and $(PEERS_PYTHON) is none." >&2; \
+		echo "Install it, or name it: make peers PEERS_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing Evidently and NannyML into $(PEERS_VENV): once, and some minutes"
+	@"$(PEERS_PYTHON)" -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements-peers.lock
 	@touch $@

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from running import RunningDaemon
-from stores import add_option, new_store
+from bench.running import RunningDaemon
+from bench.stores import add_option, new_store
 
 ROWS = 30_000
 CHANGE = 20_000

@@ -20,7 +20,8 @@ def make_events(predictions: int, seed: int, first: int = 0) -> Iterator[bytes]:
     answers: dict[int, int] = {}
     for row in range(first, first + predictions):
         answers[row] = values.randrange(2)
-        features = {f"number_{number}": round(values.gauss(0, 1), 5) for number in range(NUMBERS)}
+        features: dict[str, float | str] = {}
+        features |= {f"number_{number}": round(values.gauss(0, 1), 5) for number in range(NUMBERS)}
         features |= {f"state_{number}": values.choice(STATES) for number in range(CATEGORIES)}
         event = {
             "type": "prediction",

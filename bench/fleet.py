@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from events import make_events
-from kafka import broker
-from running import RunningDaemon
-from stores import new_store
+from bench.events import make_events
+from bench.kafka import broker
+from bench.running import RunningDaemon
+from bench.stores import new_store
 
 PARTITIONS = 8
 BODY_EVENTS = 500

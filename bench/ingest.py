@@ -5,8 +5,8 @@ import http.client
 import threading
 import time
 
-from events import make_predictions
-from running import RunningDaemon, daemon
+from bench.events import make_predictions
+from bench.running import RunningDaemon, daemon
 
 BODY_EVENTS = 500
 

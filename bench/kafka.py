@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from events import make_events
-from running import RunningDaemon
-from throughput import BODY_EVENTS, FAUST_EVENTS, Naive
+from bench.events import make_events
+from bench.running import RunningDaemon
+from bench.throughput import BODY_EVENTS, FAUST_EVENTS, Naive
 
 RUNS = 3
 

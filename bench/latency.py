@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from fleet import postgresql
-from kafka import broker
-from running import RunningDaemon, daemon
-from stores import first_column, new_store
+from bench.fleet import postgresql
+from bench.kafka import broker
+from bench.running import RunningDaemon, daemon
+from bench.stores import first_column, new_store
 
 MODELS = 40
 SECONDS_BEFORE, SECONDS_AFTER = 16.0, 5.0

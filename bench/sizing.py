@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from events import STATES
-from running import RunningDaemon
-from stores import add_option, new_store, table_bytes
-from throughput import BODY_EVENTS, _fill
+from bench.events import STATES
+from bench.running import RunningDaemon
+from bench.stores import add_option, new_store, table_bytes
+from bench.throughput import BODY_EVENTS, _fill
 
 SHAPES = ((1, 20), (1, 100), (1, 500), (10, 20), (100, 20), (10, 100))
 VALUES = 8_000_000
@@ -78,7 +78,7 @@ def bytes_a_row(archive: Path) -> float:
 
     files = list(archive.rglob("*.parquet"))
     rows = sum(pq.read_metadata(file).num_rows for file in files if file.name.startswith("events-"))
-    return sum(file.stat().st_size for file in files) / max(rows, 1)
+    return float(sum(file.stat().st_size for file in files) / max(rows, 1))
 
 
 def done(running: RunningDaemon) -> int:

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from running import daemon
+from bench.running import daemon
 
 RUNS = 5
 IDLE_SECONDS = 3.0

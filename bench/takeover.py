@@ -19,10 +19,11 @@ from pathlib import Path
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from fleet import PARTITIONS, fill, postgresql
-from kafka import broker
-from running import RunningDaemon
-from stores import new_store
+
+from bench.fleet import PARTITIONS, fill, postgresql
+from bench.kafka import broker
+from bench.running import RunningDaemon
+from bench.stores import new_store
 
 TICK_SECONDS = 0.02
 POLL_SECONDS = 0.05

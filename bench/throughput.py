@@ -9,16 +9,15 @@ import argparse
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from events import NUMBERS, make_events
-from running import RunningDaemon
-from stores import add_option, new_store
+from bench.events import NUMBERS, make_events
+from bench.running import RunningDaemon
+from bench.stores import add_option, new_store
 
 BODY_EVENTS = 500
 TOPIC = "driftd.events"
@@ -91,11 +90,11 @@ class Naive:
     """What many write first: one event at a time, river's detectors on each value."""
 
     def __init__(self) -> None:
-        from river.drift import ADWIN
-        from river.drift.binary import DDM
+        from river import drift
 
-        self._features = [ADWIN() for _ in range(NUMBERS)]
-        self._error = DDM()
+        make: Any = drift
+        self._features = [make.ADWIN() for _ in range(NUMBERS)]
+        self._error = make.binary.DDM()
         self._waiting: dict[str, int] = {}
         self.alarms = 0
 
@@ -197,7 +196,7 @@ async def _faust_seconds(transport: Any, process: Any, limits: Any, finished: Ca
 
 def memory() -> None:
     """Resident memory after one and after five million events."""
-    from running import daemon
+    from bench.running import daemon
 
     found = []
     with daemon(DRIFTD_EVENT_LOG__RETENTION_MB="256", DRIFTD_LIMITS__BACKLOG_EVENTS="100000") as running:
@@ -217,4 +216,4 @@ def memory() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,6 +1,6 @@
 """river's drift detectors, each value by itself: on the error, and on numeric features where asked for.
 
-They have no guaranteed rate of false alarms (bench/quality.py measures it) and are offered because people know them.
+They have no guaranteed rate of false alarms (bench/quality measures it) and are offered because people know them.
 What they fire on is raised only when the change is large enough, like everything else. Their parameters are river's
 defaults unless others are given; values other than a wrong or right prediction are scaled to the reference's mean and
 standard deviation, which is what those defaults are made for.

@@ -1,15 +1,10 @@
 """NAB's scoring rules as the bench has them, on cases small enough to work out by hand."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
-
-from nab import FALSE_POSITIVE, Series, best_threshold, normalised, worth
+from bench.quality.nab import FALSE_POSITIVE, Series, best_threshold, normalised, worth
 
 ROWS, FIRST, LAST = 1_000, 400, 499
 WINDOW = ((FIRST, LAST),)
