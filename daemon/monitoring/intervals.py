@@ -46,7 +46,7 @@ def of_mean(values: NDArray[np.float64]) -> tuple[float, float]:
     if not square:
         return mean, mean
     error = sqrt(square / max(rows - 1, 1) / rows)
-    skewness = float(away @ (away * away)) / rows / (square / rows) ** 1.5
+    skewness = float(away @ (away * away)) / rows / sqrt(square / rows) ** 3
     if abs(skewness) < SYMMETRIC:
         return mean - Z * error, mean + Z * error
 
