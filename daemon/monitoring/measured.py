@@ -1,7 +1,9 @@
 """A figure of performance."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
+
+NOT_ENOUGH: Final = "not enough data: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Measured:
     @classmethod
     def missing(cls, metric: str, rows: int, why: str) -> Self:
         """What cannot be said, because there is not enough data."""
-        return cls(metric, rows, None, None, None, why_not=f"not enough data: {why}")
+        return cls(metric, rows, None, None, None, why_not=NOT_ENOUGH + why)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""

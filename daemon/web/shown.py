@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from daemon.monitoring.measured import NOT_ENOUGH
 from daemon.web import drawing
 from daemon.web.words import measure
 
@@ -87,7 +88,14 @@ def _figure(one: Mapping[str, Any], positive: str | None) -> Figure:
         of = f"of {positive}"
     value, low, high = ("" if one[end] is None else _told(one[end], metric) for end in ("value", "low", "high"))
     name, means = NAMES.get(metric, metric), MEANS.get(metric, "")
-    return Figure(name, means, of, value, f"{low}\N{EN DASH}{high}" if value else "", one["why_not"] or "")
+    return Figure(
+        name,
+        means,
+        of,
+        value,
+        f"{low}\N{EN DASH}{high}" if value else "",
+        (one["why_not"] or "").removeprefix(NOT_ENOUGH),
+    )
 
 
 def _told(value: float, metric: str) -> str:
