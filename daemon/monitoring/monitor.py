@@ -214,6 +214,8 @@ class Monitor:
         if version is not None:
             self.judge()  # what came before was measured of the version before
             self._regime_version = self._regime_version or version
+            if self.version is not None:  # else the rows so far count as its own
+                self.performance.clear()
             self.serving.take_over(version)
             self.findings.served.append(version)
 
