@@ -108,10 +108,10 @@ class LabelledRows:
         classes, scores = self._scores.packed()
         scored = bool(classes) or bool(np.isfinite(self._scores.values).any())
         return {
-            "rows": self._rows.tobytes(),
+            "rows": _packed(self._rows),
             "classes": list(self._codes),
-            "labels": self._labels.tobytes() if self._codes else b"",
-            "predictions": self._predictions.tobytes() if self._codes else b"",
+            "labels": _packed(self._labels) if self._codes else None,
+            "predictions": _packed(self._predictions) if self._codes else None,
             "scores": (classes, scores) if scored else None,
         }
 
@@ -120,11 +120,11 @@ class LabelledRows:
         self._begin(errors.copy())
         if state is None:
             return
-        self._rows = np.frombuffer(state["rows"], dtype=np.int64)
+        self._rows = _unpacked(state["rows"]).astype(np.int64)
         self._codes = {name: code for code, name in enumerate(state["classes"])}
         if self._codes:
-            self._labels = np.frombuffer(state["labels"], dtype=np.int32).copy()
-            self._predictions = np.frombuffer(state["predictions"], dtype=np.int32)
+            self._labels = _unpacked(state["labels"]).astype(np.int32)
+            self._predictions = _unpacked(state["predictions"]).astype(np.int32)
         if state["scores"] is not None:
             self._scores = Scores.restored(state["scores"])
 
@@ -167,3 +167,15 @@ class LabelledRows:
         number[[code for _, code in in_order]] = np.arange(len(in_order))
         self._labels, self._predictions = number[self._labels], number[self._predictions]
         self._codes = {name: code for code, (name, _) in enumerate(in_order)}
+
+
+def _packed(numbers: NDArray[Any]) -> tuple[str, bytes]:
+    """Whole numbers in as few bytes each as all of them need, after the name of their type."""
+    largest = int(numbers.max(initial=0))
+    kind = next(kind for kind in ("<i1", "<i2", "<i4", "<i8") if largest <= np.iinfo(kind).max)
+    return kind, numbers.astype(kind).tobytes()
+
+
+def _unpacked(packed: tuple[str, bytes]) -> NDArray[Any]:
+    kind, numbers = packed
+    return np.frombuffer(numbers, dtype=kind)
