@@ -15,7 +15,7 @@ from daemon.fleet import exchange, leases
 from daemon.lifecycle.promotion import VersionState
 from daemon.monitoring import charts
 from daemon.monitoring.monitor import Findings, Monitor
-from daemon.monitoring.performance import mean_of
+from daemon.monitoring.performance import classes_of, mean_of
 from daemon.stores import tables
 from daemon.stores.upsert import add_up, insert_new, upsert
 from daemon.transports.base import TopicPartition
@@ -32,6 +32,9 @@ SCHEMA: Final = "schema"
 
 REGIMES: Final = "regimes"
 """The part that holds the laws which a model's rows followed before."""
+
+LABELLED: Final = "labelled"
+"""The part that holds the rows which performance is measured on, but for their errors."""
 
 SEGMENTS: Final = "segments"
 """The part that says how each segment does, as it is shown; beside it ``segments:STREAM``, from which it goes on."""
@@ -109,6 +112,9 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
     findings = monitor.take_findings()
     signals = charts.rows_of(findings.measured, monitor.model)
     states = {"monitor": _packed({"v": STATE_VERSION, **monitor.state()})}
+    if monitor.performance.labelled.changed:
+        states[LABELLED] = _packed(monitor.performance.labelled.state())
+        monitor.performance.labelled.changed = False
     for stream, window in monitor.windows.items():
         if window.changed:
             states[f"window:{stream}"] = _packed(window.state())
@@ -164,7 +170,9 @@ def _journals(monitor: Monitor, stored: Stored) -> dict[str, JournalChunk]:
 def _row(monitor: Monitor, now: float) -> dict[str, Any]:
     performance, outcome = None, monitor.windows[Stream.OUTCOME].reference
     if monitor.task is not None:
-        performance = monitor.performance.report(monitor.task, None if outcome is None else mean_of(outcome, "error"))
+        error = None if outcome is None else mean_of(outcome, "error")
+        classes = classes_of(monitor.windows[Stream.PREDICTION].reference)
+        performance = monitor.performance.report(monitor.task, error, classes)
     return {
         "model": monitor.model,
         "task": monitor.task,
@@ -313,7 +321,7 @@ async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowM
     monitor.last_arrival = row["last_arrival"] or 0.0
     stored = Stored()
     if "monitor" in parts:
-        monitor.restore(parts["monitor"], row["task"])
+        monitor.restore(parts["monitor"], row["task"], parts.get(LABELLED))
     for stream, window in monitor.windows.items():
         data = parts.get(f"reference:{stream}")
         stored.references[stream] = None if data is None else Reference.from_dict(data)

@@ -72,6 +72,9 @@ RETRAINS_RUNNING = Metric("driftd_retrains_running", Kind.GAUGE, "Retrains under
 PROMOTIONS = Metric("driftd_promotions_total", Kind.COUNTER, "Versions put into service.", ("model",))
 ROLLBACKS = Metric("driftd_rollbacks_total", Kind.COUNTER, "Versions taken back.", ("model",))
 PERFORMANCE = Metric("driftd_performance", Kind.GAUGE, "Measured performance in service.", ("model", "metric"))
+PERFORMANCE_BOUND = Metric(
+    "driftd_performance_bound", Kind.GAUGE, "The ends of its interval of 95 %: low, high.", ("model", "metric", "bound")
+)
 OUTBOX_WAITING = Metric("driftd_outbox_waiting", Kind.GAUGE, "Alerts that wait to be sent.")
 OUTBOX_SENT = Metric("driftd_outbox_sent_total", Kind.COUNTER, "Alerts sent.")
 OUTBOX_FAILED = Metric(
@@ -108,6 +111,7 @@ TABLE: Final = (
     PROMOTIONS,
     ROLLBACKS,
     PERFORMANCE,
+    PERFORMANCE_BOUND,
     OUTBOX_WAITING,
     OUTBOX_SENT,
     OUTBOX_FAILED,
@@ -143,6 +147,10 @@ class Metrics:
         series = self._one(metric, labels)
         assert isinstance(series, Gauge), metric.name  # noqa: S101 (likewise)
         series.set(value)
+
+    def forget(self, metric: Metric) -> None:
+        """Drop all series of a gauge with labels, until they are set again."""
+        self._series[metric.name].clear()
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """One more value of a histogram."""

@@ -182,6 +182,7 @@ class World:
                 (repr({name: value for name, value in row.items() if name != "id"}))
                 for row in await self.rows(tables.signals)
             ),
+            "performance": sorted((row["model"], repr(row["performance"])) for row in await self.rows(tables.models)),
             "models": {name: described(monitor) for name, monitor in sorted(pipeline.monitors.items())},
             "archive": await self.archived(),
         }
@@ -277,6 +278,7 @@ def described(monitor: Monitor) -> dict[str, Any]:
         "version": monitor.version,
         "ts": (monitor.first_ts, monitor.last_ts, monitor.last_label_ts),
         "state": {**monitor.state(), "last_label_arrival": None, "undecided": _pairs(monitor)},
+        "labelled": monitor.performance.labelled.state(),
         "waiting": monitor.labels.contents(),
         "seen": monitor.seen_features.ids.contents(),
         "streams": streams,

@@ -90,7 +90,7 @@ def anything(seed: int, count: int) -> list[bytes]:
         if kind < 0.5:
             common |= {"features": _features(rng, number, odd)} if rng.random() < 0.9 else {}
             common |= {"prediction": rng.choice([0, 1, 1.0, "1", True, None])}
-            common |= {"score": rng.choice([0.25, 0.75, None])}
+            common |= {"score": rng.choice([0.25, 0.75, None, {"0": 0.25, "1": 0.75}, {str(number % 30): 0.5}])}
             common |= (
                 {"version": rng.choice(["1", "1", 1] if number < 120 else ["2", "2", "1", 3])}
                 if rng.random() < 0.8

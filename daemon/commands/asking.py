@@ -2,7 +2,7 @@
 
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -149,19 +149,33 @@ def _workers(fleet: dict[str, Any], now: float) -> None:
         click.secho(f"{trouble['text']}: {trouble['hint']}", fg="red")
 
 
+NAME_WIDTH: Final = 14
+
+
 def _describe(one: dict[str, Any]) -> None:
     for name, value in one.items():
-        shown = _performance(value) if name == "performance" else value
+        shown = _all_figures(value) if name == "performance" else value
         if isinstance(shown, dict):
             shown = ", ".join(f"{part} {count}" for part, count in shown.items())
-        click.echo(f"{click.style(f'{name:<14}', bold=True)} {'' if shown is None else shown}")
+        click.echo(f"{click.style(f'{name:<{NAME_WIDTH}}', bold=True)} {'' if shown is None else shown}")
 
 
 def _performance(value: dict[str, Any] | None) -> str:
     if not value:
         return "not measured yet"
     reference = "" if value.get("reference") is None else f", reference {value['reference']:.3f}"
-    return f"{value['metric']} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{reference}"
+    return _figure(value) + reference
+
+
+def _all_figures(value: dict[str, Any] | None) -> str:
+    others = [_figure(one) for one in (value or {}).get("metrics", [])[1:]]
+    return f"\n{' ' * NAME_WIDTH} ".join([_performance(value), *others])
+
+
+def _figure(one: dict[str, Any]) -> str:
+    if one["value"] is None:
+        return f"{one['metric']} {one['why_not']}"
+    return f"{one['metric']} {one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
 
 
 def _day(ts: float | None) -> str:

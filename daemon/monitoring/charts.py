@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.monitoring.chunks import Chunk
-from daemon.monitoring.performance import wilson
+from daemon.monitoring.intervals import wilson
 from detectors.bins import CategoryBins
 from detectors.reference import FIRST_BIN, Reference
 

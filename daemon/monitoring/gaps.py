@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.monitoring.performance import Z, wilson
+from daemon.monitoring.intervals import Z, wilson
 from daemon.monitoring.segment_fields import SegmentFields
 from detectors.base import Kind, Severity, Verdict
 from detectors.bins import FIRST_BIN, CategoryBins

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from daemon.monitoring.labelled import Revision
 from daemon.monitoring.labels import BY_PREDICTION, UNLABELLED, Joined, LabelJoin, NewLabels
 from daemon.monitoring.recent import Again
 
@@ -35,6 +36,7 @@ class _OneByOne:
         self._label_rows: list[int] = []
         self._duplicates = 0
         self._revised = 0
+        self._revisions: list[Revision] = []
         self.rows: list[int] = []
         self.values: list[Any] = []
         self.waits: dict[str, bool] = {}  # whether the label is at the end of those that wait
@@ -58,7 +60,17 @@ class _OneByOne:
         segments, first = self._join.segments, self._join.ids.first
         within = None if segments is None else [segments[row - first] for row in rows]
         return Joined(
-            rows, predictions, versions, labels, places, self._label_rows, self._duplicates, self._revised, within
+            rows,
+            predictions,
+            versions,
+            labels,
+            places,
+            self._label_rows,
+            self._duplicates,
+            self._revised,
+            within,
+            self._join.scores.at([row - first for row in rows]),
+            self._revisions,
         )
 
     def _take(self, place: int, name: str, label: Any, next_row: int) -> None:
@@ -81,6 +93,7 @@ class _OneByOne:
             self._duplicates += 1
         else:
             self._revised += 1
+            self._revisions.append(Revision(row, self._join.predictions[row - self._join.ids.first], label))
         self._label(row, label)
 
     def _come(self, name: str, next_row: int) -> int:

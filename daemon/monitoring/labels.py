@@ -1,7 +1,7 @@
 """Joins labels to predictions, in whatever order they come, in bounded memory."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.monitoring.labelled import Revision
+from daemon.monitoring.prediction_scores import Packed, Scores, WaitingScores
 from daemon.monitoring.recent import Again, RecentIds
 
 DEFAULT_MAX_WAITING: Final = 200_000
@@ -34,6 +36,8 @@ class NewPredictions:
     predictions: Sequence[Any] = ()
     versions: Sequence[str | None] = ()
     segments: Sequence[int] | None = None
+    scores: NDArray[np.float64] | None = None
+    score_classes: Sequence[Mapping[str, float | None] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,10 @@ class NewLabels:
 class Joined:
     """What came of a batch of predictions and labels.
 
-    The sequences up to ``label_places``, and ``segments`` where there are any, have an entry for each pair, in no
-    particular order; ``label_places`` has the place, among the batch's labels, of the one that completed the pair.
-    ``label_rows`` is the row of the prediction of each label of the batch, -1 where it has not come.
+    The sequences up to ``label_places``, and ``scores`` and ``segments`` where there are any, have an entry for each
+    pair, in no particular order; ``label_places`` has the place, among the batch's labels, of the one that completed
+    the pair. ``label_rows`` is the row of the prediction of each label of the batch, -1 where it has not come.
+    ``revisions`` are labels that differ from the one that completed the pair, in order.
     """
 
     rows: Sequence[int] = field(default_factory=list)
@@ -63,6 +68,8 @@ class Joined:
     duplicates: int = 0
     revised: int = 0
     segments: Sequence[int] | None = None
+    scores: Scores = field(default_factory=lambda: Scores.none(0))
+    revisions: Sequence[Revision] = ()
 
 
 class LabelJoin:
@@ -79,6 +86,7 @@ class LabelJoin:
         self.versions: list[Any] = []
         self.labels: list[Any] = []
         self.segments: list[int] | None = None  # of the same rows, as soon as one has any
+        self.scores = WaitingScores()  # of the same rows
         self.early: OrderedDict[str, tuple[Any, int]] = OrderedDict()  # label, and the row count when it came
         self._again: Again = ()
         self._journal: list[Sequence[Any]] = []
@@ -97,6 +105,7 @@ class LabelJoin:
         self.versions += new.versions
         self.labels += [UNLABELLED] * len(new.ids)
         self._segment(new.segments)
+        scores = self._score(new)
         joined = self._at_once(new, labels)
         if joined is None:
             from daemon.monitoring.joining import join_one_by_one
@@ -108,7 +117,7 @@ class LabelJoin:
         self._again = ()
         if new.ids or labels.ids:
             versions = _short(new.versions)
-            self._journal.append((new.ids, new.predictions, versions, rows, values, early, new.segments))
+            self._journal.append((new.ids, new.predictions, versions, rows, values, early, new.segments, scores))
         self._forget()
         return joined
 
@@ -131,7 +140,18 @@ class LabelJoin:
             self.labels[place] = label
         predictions, versions = take(self.predictions)[:-1], take(self.versions)[:-1]
         segments = None if self.segments is None else take(self.segments)[:-1]
-        return Joined(known, predictions, versions, labels.labels, range(len(known)), known, segments=segments)
+        scores = self.scores.at(places)
+        return Joined(
+            known, predictions, versions, labels.labels, range(len(known)), known, segments=segments, scores=scores
+        )
+
+    def _score(self, new: NewPredictions) -> Packed | None:
+        """Keep the scores of the predictions that were taken last; answer them as they are stored, if there are any."""
+        if new.scores is None:
+            self.scores.append(Scores.none(len(new.ids)))
+            return None
+        scores = self.scores.take(new.scores, new.score_classes)
+        return scores.packed() if np.isfinite(scores.values).any() else None
 
     def _segment(self, segments: Sequence[int] | None) -> None:
         """Keep the segments of the predictions that were taken last."""
@@ -145,6 +165,7 @@ class LabelJoin:
         gone = self.ids.forget()
         if gone:
             del self.predictions[:gone], self.versions[:gone], self.labels[:gone]
+            self.scores.forget(gone)
             if self.segments is not None:
                 del self.segments[:gone]
         horizon = self.ids.next - self.max_waiting
@@ -178,12 +199,14 @@ class LabelJoin:
         if not len(self.ids):
             self.ids.start(after - sum(len(ids) for ids, *_ in journal))
         start = self.ids.next
-        for ids, predictions, versions, rows, labels, early, *more in journal:  # no segments in older releases
+        for ids, predictions, versions, rows, labels, early, *more in journal:  # older releases kept no more than that
+            segments, scores = (*more, None, None)[:2]
             self.ids.take(ids)
             self.predictions += predictions
             self.versions += versions * (len(ids) if len(versions) == 1 else 1)
             self.labels += [UNLABELLED] * len(ids)
-            self._segment(more[0] if more else None)
+            self._segment(segments)
+            self.scores.append(Scores.none(len(ids)) if scores is None else Scores.restored(scores))
             first = self.ids.first
             for row, label in zip(rows, labels, strict=True):
                 if row >= first:

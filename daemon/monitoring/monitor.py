@@ -14,10 +14,12 @@ from daemon.monitoring import tasks
 from daemon.monitoring.causes import Causes, Found
 from daemon.monitoring.chunks import Chunk
 from daemon.monitoring.feature_stream import FeatureStream
+from daemon.monitoring.labelled import Revision
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
 from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.pairs import Pairs, pairs_of
 from daemon.monitoring.performance import Performance
+from daemon.monitoring.prediction_scores import Scores, after_each_other
 from daemon.monitoring.recent import SeenIds
 from daemon.monitoring.schema import FEATURE_PREFIX, Schema, kinds_of
 from daemon.monitoring.segment_fields import SegmentFields
@@ -92,11 +94,12 @@ class Monitor:
         }
         self.features = FeatureStream(options, self.windows[Stream.FEATURES])
         self.labels = LabelJoin(options.max_waiting)
-        self.performance = Performance(options.performance_rows)
+        self.performance = Performance(options.performance_rows, options.positive)
         self.findings = Findings()
         self.regimes: tuple[Regime, ...] = ()
         self._regime_version: str | None = None  # that served while the reference was learned
         self._undecided: list[Pairs] = []  # the task is not known yet
+        self._revised: dict[int, Revision] = {}  # of these, by their row
         self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
 
     def _segments(self, stream: Stream, watch: SegmentWatch | None) -> StreamSegments | None:
@@ -211,6 +214,8 @@ class Monitor:
         if version is not None:
             self.judge()  # what came before was measured of the version before
             self._regime_version = self._regime_version or version
+            if self.version is not None:  # else the rows so far count as its own
+                self.performance.clear()
             self.serving.take_over(version)
             self.findings.served.append(version)
 
@@ -246,7 +251,8 @@ class Monitor:
         new, given = NewPredictions(), NewLabels()
         if predictions is not None:
             within = None if segments is None else segments.tolist()
-            new = NewPredictions(predictions.ids, predictions.values, predictions.versions, within)
+            scores = predictions.scores, predictions.score_classes
+            new = NewPredictions(predictions.ids, predictions.values, predictions.versions, within, *scores)
         if labels is not None:
             given = NewLabels(labels.ids, labels.values, first + np.searchsorted(predicted, labels.order))
         joined = self.labels.join(new, given)
@@ -260,13 +266,17 @@ class Monitor:
         if joined.rows:
             counts["joined"] += len(joined.rows)
             self._undecided.append(pairs_of(joined, first, given.next_rows, predictions, labels))
+        self._revised |= {one.row: one for one in joined.revisions}
         if self.task is not None:
             for pairs in self._undecided:
-                columns = pairs.columns(self.task, self.serving)
-                self.performance.add(columns.values["error"])
+                columns, outcomes = pairs.outcomes(self.task, self.serving)
+                self.performance.add(outcomes)
                 self.windows[Stream.OUTCOME].take(columns)
             self._unjudged += self._undecided
             self._undecided = []
+            if self._revised:
+                self.performance.revise(list(self._revised.values()), self.task)
+                self._revised = {}
 
     # --- judgement
 
@@ -369,9 +379,12 @@ class Monitor:
         """What has no place of its own in a checkpoint, as values that msgpack can hold."""
         return {
             "serving": self.serving.state(),
-            "performance": self.performance.state(),
+            "performance": self.performance.errors(),
             "schema": self.schema,
             "undecided": [pairs.state() for pairs in self._undecided],
+            "undecided_scores": after_each_other([pairs.scores for pairs in self._undecided]).packed(),
+            "undecided_revised": list(self._revised.values()),
+            "score_classes": list(self.labels.scores.classes),
             "last_label_arrival": self.last_label_arrival,
             "regime_version": self._regime_version,
             "segments": None if self.segment_fields is None else self.segment_fields.state(),
@@ -384,18 +397,29 @@ class Monitor:
         streams = {stream: one.segments for stream, one in self.windows.items() if one.segments is not None}
         return report(self.segment_fields, streams, self.options.positive)
 
-    def restore(self, state: dict[str, Any], task: str | None) -> None:
-        """Go on from what a checkpoint stored."""
+    def restore(self, state: dict[str, Any], task: str | None, labelled: dict[str, Any] | None = None) -> None:
+        """Go on from what a checkpoint stored; ``labelled`` are the rows that performance is of."""
         self.task = Task(task) if task is not None else self.options.task
         self.serving.restore(state["serving"])
-        self.performance.restore(state["performance"])
+        self.performance.restore(state["performance"], labelled)
         self.schema = dict(state["schema"])
-        self._undecided = [Pairs.restored(pairs) for pairs in state["undecided"]]
+        self._restore_undecided(state)
+        self.labels.scores.know(state.get("score_classes", ()))  # older releases kept none
         self.last_label_arrival = state["last_label_arrival"]
         self._regime_version = state.get("regime_version")
         segments = state.get("segments")  # none in older releases
         if self.segment_fields is not None and segments is not None:
             self.segment_fields.restore(segments)
+
+    def _restore_undecided(self, state: dict[str, Any]) -> None:
+        scores = state.get("undecided_scores")  # older releases kept neither these nor revisions
+        start, self._undecided = 0, []
+        for pairs in state["undecided"]:
+            end = start + len(pairs[0])
+            own = None if scores is None else Scores.restored(scores).at(slice(start, end))
+            self._undecided.append(Pairs.restored(pairs, own))
+            start = end
+        self._revised = {one[0]: Revision(*one) for one in state.get("undecided_revised", ())}
 
 
 def _with_features(verdict: Verdict, moved: Ranking | None) -> Verdict:

@@ -39,6 +39,7 @@ def make_monitor(
         window_rows=settings.window_rows,
         bins=settings.reference_bins,
         max_waiting=settings.labels.max_waiting,
+        performance_rows=settings.performance_rows,
         task=None if settings.task is ChosenTask.AUTO else Task(settings.task.value),
         features=None if settings.features is None else frozenset(settings.features),
         exclude=frozenset(settings.exclude or ()),

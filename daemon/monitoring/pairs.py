@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from daemon.events.rows import Labels, Predictions
 from daemon.monitoring import tasks
+from daemon.monitoring.labelled import Outcomes
 from daemon.monitoring.labels import BY_PREDICTION, Joined
+from daemon.monitoring.prediction_scores import Scores
 from daemon.monitoring.serving import Serving
 from daemon.monitoring.tasks import Task
 from detectors.columns import Columns, Stream
@@ -28,24 +30,27 @@ class Pairs:
     predictions: Sequence[Any]
     versions: Sequence[str | None]
     labels: Sequence[Any]
-    segments: Sequence[int] | None = None
+    segments: Sequence[int] | None
+    scores: Scores
 
-    def columns(self, task: Task, serving: Serving) -> Columns:
-        """Label and error of the rows that the version in service has made."""
-        labels = tasks.column(self.labels, task)
-        errors = tasks.error(tasks.column(self.predictions, task), labels, task)
+    def outcomes(self, task: Task, serving: Serving) -> tuple[Columns, Outcomes]:
+        """The rows that the version in service has made: label and error as a stream, and what performance needs."""
+        labels, predictions = tasks.column(self.labels, task), tasks.column(self.predictions, task)
+        errors = tasks.error(predictions, labels, task)
         segments = None if self.segments is None else np.array(self.segments, dtype=np.int64)
         columns = Columns(Stream.OUTCOME, self.rows, self.ts, {"label": labels, "error": errors}, segments)
         own = serving.own(self.versions)
         if own is None and (not serving.from_row or int(self.rows.min()) >= serving.from_row):
-            return columns
+            return columns, Outcomes(self.rows, errors, predictions, labels, self.scores)
         keep = np.zeros(len(self.rows), dtype=bool)
         keep[slice(None) if own is None else own] = True
         keep &= (self.rows >= serving.from_row) | np.array([version is not None for version in self.versions])
-        return columns.at(np.flatnonzero(keep))
+        kept = np.flatnonzero(keep)
+        outcomes = Outcomes(self.rows[kept], errors[kept], predictions[kept], labels[kept], self.scores.at(kept))
+        return columns.at(kept), outcomes
 
     def state(self) -> list[Any]:
-        """Plain values, for msgpack."""
+        """Plain values for msgpack, all but the scores."""
         return [
             self.rows.tolist(),
             self.at.tolist(),
@@ -57,10 +62,19 @@ class Pairs:
         ]
 
     @classmethod
-    def restored(cls, state: list[Any]) -> "Pairs":
-        """The reverse of ``state``."""
-        rows, at, ts, *rest = state
-        return cls(np.array(rows, dtype=np.int64), np.array(at, dtype=np.int64), np.array(ts, dtype=np.float64), *rest)
+    def restored(cls, state: list[Any], scores: Scores | None = None) -> "Pairs":
+        """The reverse of ``state``, with these scores."""
+        rows, at, ts, predictions, versions, labels, *segments = state
+        return cls(
+            np.array(rows, dtype=np.int64),
+            np.array(at, dtype=np.int64),
+            np.array(ts, dtype=np.float64),
+            predictions,
+            versions,
+            labels,
+            segments[0] if segments else None,
+            Scores.none(len(rows)) if scores is None else scores,
+        )
 
 
 def pairs_of(
@@ -80,7 +94,7 @@ def pairs_of(
     by_label = places != BY_PREDICTION
     if labels is not None and by_label.all():
         ts = labels.ts[places]
-        texts = joined.predictions, joined.versions, joined.labels, joined.segments
+        texts = joined.predictions, joined.versions, joined.labels, joined.segments, joined.scores
         return Pairs(rows, next_rows[places] - 1, ts, *texts)
     assert predictions is not None  # noqa: S101 (one of the two has completed each pair)
     order, ts, at = np.empty(len(rows)), np.empty(len(rows)), rows.copy()
@@ -94,4 +108,6 @@ def pairs_of(
         [values[place] for place in sort] for values in (joined.predictions, joined.versions, joined.labels)
     )
     segments = None if joined.segments is None else [joined.segments[place] for place in sort]
-    return Pairs(rows[sort], at[sort], ts[sort], predictions_of, versions_of, labels_of, segments)
+    return Pairs(
+        rows[sort], at[sort], ts[sort], predictions_of, versions_of, labels_of, segments, joined.scores.at(sort)
+    )

@@ -1,58 +1,96 @@
-"""Real performance over the latest labelled rows, with an interval."""
+"""Real performance: how good the version in service is over its latest labelled rows, with intervals of 95 %."""
 
-from math import sqrt
-from statistics import NormalDist
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from daemon.monitoring import class_report
+from daemon.monitoring.class_metrics import accuracy
+from daemon.monitoring.labelled import LabelledRows, Outcomes, Revision
+from daemon.monitoring.number_metrics import mean_absolute_error, root_mean_squared_error
 from daemon.monitoring.tasks import Task
+from detectors.bins import CategoryBins
 from detectors.reference import FIRST_BIN, Reference
-
-CONFIDENCE = 0.95
-Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 class Performance:
-    """Accuracy of classes, mean absolute error of numbers, over the last ``rows`` labelled predictions."""
+    """Figures over the last ``rows`` labelled predictions of the version in service.
 
-    def __init__(self, rows: int = 2_000) -> None:
-        self.rows = rows
-        self._errors: NDArray[np.float64] = np.empty(0)
+    Of classes accuracy and F1, and where they came with scores AUC, log loss and calibration; of numbers mean absolute
+    and root mean squared error. They are worked out when they are asked for, not with each row. ``positive`` is the
+    class that a plain score is of, where somebody has said so.
+    """
 
-    def add(self, errors: NDArray[np.float64]) -> None:
-        """Further errors; what is missing or invalid does not count."""
-        self._errors = np.concatenate((self._errors, errors[np.isfinite(errors)]))[-self.rows :]
+    def __init__(self, rows: int = 2_000, positive: str | None = None) -> None:
+        self.positive = positive
+        self.labelled = LabelledRows(rows)
+        self._reported: dict[tuple[Any, ...], dict[str, Any] | None] = {}
+
+    def add(self, outcomes: Outcomes) -> None:
+        """Further rows; what is missing or invalid does not count."""
+        self._reported = {}
+        self.labelled.add(outcomes)
+
+    def revise(self, revisions: Sequence[Revision], task: Task) -> None:
+        """Labels that replace those of earlier rows."""
+        self._reported = {}
+        self.labelled.revise(revisions, task)
 
     def clear(self) -> None:
         """Begin again, for another version."""
-        self._errors = np.empty(0)
+        self._reported = {}
+        self.labelled.clear()
 
-    def report(self, task: Task, reference: float | None) -> dict[str, Any] | None:
-        """Metric, value, interval of 95 % and the reference's value; None where nothing is labelled yet.
+    def report(self, task: Task, reference: float | None, classes: Sequence[str] = ()) -> dict[str, Any] | None:
+        """The leading metric with its interval and the reference's value, and all ``metrics``; None without labels.
 
-        The interval is Wilson's (1927) for a proportion and the normal one for a mean, both for independent rows.
-        ``reference`` is the mean error of the reference.
+        ``reference`` is the mean error of the reference, ``classes`` are those that were predicted in it.
         """
-        count = len(self._errors)
-        if not count:
+        asked = (task, reference, *classes)
+        if asked not in self._reported:
+            self._reported = {asked: self._report(task, reference, classes)}
+        return self._reported[asked]
+
+    def _report(self, task: Task, reference: float | None, classes: Sequence[str]) -> dict[str, Any] | None:
+        errors = self.labelled.errors
+        errors = errors[np.isfinite(errors)]
+        if not len(errors):
             return None
-        mean = float(self._errors.mean())
+        positive = None
         if task is Task.REGRESSION:
-            spread = sqrt(float(((self._errors - mean) ** 2).sum()) / max(count - 1, 1) / count)
-            low, high = max(0.0, mean - Z * spread), mean + Z * spread
-            return _report("mae", count, mean, low, high, reference)
-        low, high = map(float, wilson(1 - mean, count))
-        return _report("accuracy", count, 1 - mean, low, high, None if reference is None else 1 - reference)
+            found = [mean_absolute_error(errors), root_mean_squared_error(errors)]
+        else:
+            named, labels, predictions, scores = self.labelled.of_classes()
+            found = [accuracy(errors)]
+            reference = None if reference is None else 1 - reference
+            if task is Task.BINARY:
+                positive = class_report.positive_class(self.positive, classes, named, predictions, scores)
+                found += class_report.of_two_classes(positive, named, labels, predictions, scores)
+            else:
+                found += class_report.of_several_classes(named, labels, predictions, scores)
+        first = found[0]
+        return {
+            "metric": first.metric,
+            "value": first.value,
+            "low": first.low,
+            "high": first.high,
+            "reference": reference,
+            "rows": first.rows,
+            "positive": positive,
+            "metrics": [one.as_dict() for one in found],
+        }
 
-    def state(self) -> bytes:
+    # --- what is stored: the errors as older releases did, and apart from them what those did not keep
+
+    def errors(self) -> bytes:
         """The errors, oldest first."""
-        return self._errors.tobytes()
+        return self.labelled.errors.tobytes()
 
-    def restore(self, errors: bytes) -> None:
-        """Go on from ``state``."""
-        self._errors = np.frombuffer(errors)
+    def restore(self, errors: bytes, rows: Mapping[str, Any] | None) -> None:
+        """Go on from ``errors`` and ``labelled.state()``, which older releases did not keep."""
+        self._reported = {}
+        self.labelled.restore(np.frombuffer(errors), rows)
 
 
 def mean_of(reference: Reference, signal: str) -> float | None:
@@ -68,14 +106,9 @@ def mean_of(reference: Reference, signal: str) -> float | None:
     return float(weights @ values / total) if total else None
 
 
-def wilson(
-    share: NDArray[np.float64] | float, count: NDArray[np.float64] | float, z: float = Z
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson's interval for proportions of ``count`` rows, of 95 % unless ``z`` says otherwise."""
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return np.maximum(0.0, middle - half), np.minimum(1.0, middle + half)
-
-
-def _report(metric: str, rows: int, value: float, low: float, high: float, reference: float | None) -> dict[str, Any]:
-    return {"metric": metric, "value": value, "low": low, "high": high, "reference": reference, "rows": rows}
+def classes_of(reference: Reference | None) -> Sequence[str]:
+    """The classes that were predicted in the reference of the predictions, the frequent ones."""
+    if reference is None or "prediction" not in reference.signals:
+        return ()
+    bins = reference.bins[reference.signals.index("prediction")]
+    return tuple(bins.frequent) if isinstance(bins, CategoryBins) else ()

@@ -202,7 +202,7 @@ class ModelSettings(Group):
     task: Task = Task.AUTO
     """What the model predicts."""
     positive: Annotated[str, Unset("found from the predictions")] | None = None
-    """The class whose probability a plain score is."""
+    """The class whose probability a plain score is, and that F1 is of."""
     mode: Mode = Mode.AUTO
     """How far the daemon goes by itself: observe alerts only, recommend also trains and gates and waits for a person,
     auto redeploys what passes the gate."""

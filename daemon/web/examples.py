@@ -15,6 +15,12 @@ PREDICTION: Final = {
 }
 LABEL: Final = {"type": "label", "id": "8c1f", "model": "loans", "ts": "2026-11-23T09:00:00Z", "label": 0}
 
+
+def _measured(metric: str, value: float, low: float, high: float) -> dict[str, Any]:
+    figures = {"metric": metric, "rows": 2_000, "value": value, "low": low, "high": high}
+    return figures | {"classes": None, "why_not": None}
+
+
 MODEL: Final = {
     "model": "loans",
     "task": "binary",
@@ -33,7 +39,22 @@ MODEL: Final = {
     "retrains": {"running": 0, "total": 2},
     "promotions": 1,
     "rollbacks": 0,
-    "performance": {"metric": "accuracy", "value": 0.81, "low": 0.79, "high": 0.83, "reference": 0.84},
+    "performance": {
+        "metric": "accuracy",
+        "value": 0.81,
+        "low": 0.79,
+        "high": 0.83,
+        "reference": 0.84,
+        "rows": 2_000,
+        "positive": "1",
+        "metrics": [
+            _measured("accuracy", 0.81, 0.79, 0.83),
+            _measured("f1", 0.72, 0.69, 0.75),
+            _measured("auc", 0.87, 0.85, 0.89),
+            _measured("log_loss", 0.42, 0.39, 0.46),
+            _measured("rms_calibration_error", 0.011, 0.0, 0.032),
+        ],
+    },
     "rows": 120_000,
     "first_ts": 1_795_000_000.0,
     "last_ts": 1_795_170_000.0,

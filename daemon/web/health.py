@@ -1,6 +1,8 @@
 """Health, metrics and the description of the interface."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy import select
@@ -8,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from daemon import metrics
 from daemon.fleet.view import Fleet
-from daemon.web.context import CONTEXT
+from daemon.web.context import CONTEXT, Context
 from daemon.web.fleet import fleet, lag_of
 from daemon.web.problem import Problem, ProblemKind, answer
 from daemon.web.status import statuses
@@ -43,15 +45,27 @@ async def get_metrics(request: web.Request) -> web.Response:
     context.metrics.set(metrics.MODELS_UNOWNED, len(workers.unowned))
     context.metrics.set(metrics.PARCELS_WAITING, workers.parcels)
     context.metrics.set(metrics.PARCEL_EVENTS_WAITING, workers.waiting)
+    for gauge in (metrics.PERFORMANCE, metrics.PERFORMANCE_BOUND):
+        context.metrics.forget(gauge)  # of a version that took over nothing is known yet
     for one in found:  # as the store has it: whichever worker a model is with, all say the same
         context.metrics.set(metrics.OPEN_ALARMS, one["alarms"]["open"], one["model"])
         context.metrics.set(metrics.WAITING, one["waiting"], one["model"])
-        if one["performance"] is not None:
-            performance = one["performance"]
-            context.metrics.set(metrics.PERFORMANCE, performance["value"], one["model"], performance["metric"])
+        _tell_performance(context, one)
     context.metrics.set(metrics.RETRAINS_RUNNING, sum(one["retrains"]["running"] for one in found))
     body, content_type = context.metrics.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _tell_performance(context: Context, status: Mapping[str, Any]) -> None:
+    performance = status["performance"]
+    if performance is None:
+        return
+    for one in performance.get("metrics") or [performance]:  # what an older release stored is the one alone
+        if one["value"] is not None:
+            name = status["model"], one["metric"]
+            context.metrics.set(metrics.PERFORMANCE, one["value"], *name)
+            for bound in ("low", "high"):
+                context.metrics.set(metrics.PERFORMANCE_BOUND, one[bound], *name, bound)
 
 
 def _unless(trouble: str | None) -> None:

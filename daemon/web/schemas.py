@@ -118,6 +118,20 @@ EVENT: Final = _object(
     }
 )
 
+_MEASURED: Final = _object(
+    {
+        "metric": {
+            **TEXT,
+            "enum": ["accuracy", "f1", "auc", "log_loss", "rms_calibration_error", "mae", "rmse"],
+        },
+        **dict.fromkeys(("value", "low", "high"), _or_null(NUMBER)),
+        "rows": WHOLE,
+        "classes": {**_or_null(WHOLE), "description": "it is the mean over so many classes, each of the same weight"},
+        "why_not": {**_or_null(TEXT), "description": "why there is no value: not enough data, and of what"},
+    },
+    ("metric", "value", "low", "high", "rows", "classes", "why_not"),
+)
+
 MODEL: Final = _object(
     {
         "model": TEXT,
@@ -143,6 +157,11 @@ MODEL: Final = _object(
                 **dict.fromkeys(("value", "low", "high"), NUMBER),
                 "reference": _or_null(NUMBER),
                 "rows": WHOLE,
+                "positive": {
+                    **_or_null(TEXT),
+                    "description": "of two classes the one that F1 and a plain score are of",
+                },
+                "metrics": {"type": "array", "items": _MEASURED, "description": "all that can be had, this one first"},
             },
             ("metric", "value", "low", "high", "reference"),
             type=["object", "null"],

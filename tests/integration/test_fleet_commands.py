@@ -62,6 +62,22 @@ class TestStatus:
             assert "loans" in said.stdout
             assert "worker" not in said.stdout
 
+    async def test_of_one_model_says_every_figure_of_its_performance(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with running(tmp_path, seeded=True) as daemon:
+            monkeypatch.setenv("DRIFTD_HTTP_PORT", str(daemon.server.port))
+            said = await asyncio.to_thread(driftd, "status", "loans")
+            assert said.exit_code == 0, said.output
+            lines = [" ".join(line.split()) for line in said.stdout.splitlines()]
+            place = next(place for place, line in enumerate(lines) if line.startswith("performance accuracy 0.7"))
+            assert lines[place + 1 : place + 5] == [
+                "f1 0.613 [0.577, 0.651]",
+                "auc 0.874 [0.856, 0.891]",
+                "log_loss 0.412 [0.386, 0.441]",
+                "rms_calibration_error not enough data: 80 rows, it takes 100",
+            ]
+
     async def test_shows_workers_before_the_first_event(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         async with running(tmp_path) as daemon:
             monkeypatch.setenv("DRIFTD_HTTP_PORT", str(daemon.server.port))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from http_daemon import Daemon, running
 from seeded_fleet import ALL_ROUND, seed_fleet
 from seeded_store import NOW
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from daemon.stores import tables
 
@@ -74,7 +75,39 @@ async def test_every_worker_tells_the_same_of_a_model_whoever_owns_it(tmp_path: 
             await connection.execute(insert(tables.counters).values(model="loans", name="waiting", value=12))
         found = await gauges(daemon)
         assert found['driftd_waiting_labels{model="loans"}'] == 12
-        assert found['driftd_performance{metric="accuracy",model="loans"}'] == 0.81
+        assert found['driftd_performance{metric="accuracy",model="loans"}'] == 0.81, "as an older release stored it"
+
+
+def measured(**values: float | None) -> dict[str, Any]:
+    """Performance as a checkpoint stores it."""
+    figures = [
+        {"metric": name, "value": value, "low": value and value - 0.1, "high": value and value + 0.1}
+        for name, value in values.items()
+    ]
+    return {**figures[0], "reference": None, "metrics": figures}
+
+
+async def test_every_figure_of_performance_has_a_series_as_long_as_there_is_one(
+    tmp_path: Path, database: Database
+) -> None:
+    async with running(tmp_path, url=database.store(tmp_path)) as daemon:
+        row = {"model": "loans", "state": "steady", "created": NOW}
+        async with daemon.store.begin() as connection:
+            await connection.execute(
+                insert(tables.models).values(row | {"performance": measured(accuracy=0.8, auc=0.9, f1=None)})
+            )
+        found = {name: value for name, value in (await gauges(daemon)).items() if "performance" in name}
+        assert found == {
+            'driftd_performance{metric="accuracy",model="loans"}': 0.8,
+            'driftd_performance{metric="auc",model="loans"}': 0.9,
+            'driftd_performance_bound{bound="low",metric="accuracy",model="loans"}': pytest.approx(0.7),
+            'driftd_performance_bound{bound="high",metric="accuracy",model="loans"}': pytest.approx(0.9),
+            'driftd_performance_bound{bound="low",metric="auc",model="loans"}': pytest.approx(0.8),
+            'driftd_performance_bound{bound="high",metric="auc",model="loans"}': pytest.approx(1.0),
+        }
+        async with daemon.store.begin() as connection:
+            await connection.execute(update(tables.models).values(performance=None))
+        assert not [name for name in await gauges(daemon) if "performance" in name]
 
 
 async def test_prometheus_is_told_of_the_whole_fleet(tmp_path: Path, database: Database) -> None:

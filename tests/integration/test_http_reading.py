@@ -28,6 +28,9 @@ class TestReading:
             assert one["events"] == {"prediction": 26_000, "features": 0, "label": 13_000}
             assert (one["joined"], one["waiting"], one["dead_letters"]) == (12_990, 13_000, 2)
             assert (one["alarms"], one["retrains"]) == ({"open": 3, "total": 4}, {"running": 1, "total": 3})
+            names = [figure["metric"] for figure in one["performance"]["metrics"]]
+            assert names == ["accuracy", "f1", "auc", "log_loss", "rms_calibration_error"]
+            assert (one["performance"]["positive"], one["performance"]["metrics"][2]["low"]) == ("1", 0.856)
             _, everything = await daemon.get("/v1/status")
             assert one in everything["models"]
             _, learning = await daemon.get("/v1/models/uplift%20%3Cb%3Etest%3C%2Fb%3E")

@@ -127,6 +127,9 @@ class TestText:
                 "+6.2% (4.1% to 8.3%)",
                 "in service",
                 "14.7 points below the reference",
+                "AUC</dt><dd>0.874 <span>0.856\N{EN DASH}0.891</span>",
+                "F1 <span>of 1</span>",
+                "not enough data<span>80 rows, it takes 100</span>",
                 "new: 0% → 20%",
             ):
                 assert said in page, said

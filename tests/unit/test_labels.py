@@ -26,6 +26,7 @@ class Naive:
     pairs: list[tuple[int, Any, Any]] = field(default_factory=list)
     duplicates: int = 0
     revised: int = 0
+    revisions: list[tuple[int, Any, Any]] = field(default_factory=list)
 
     def take(self, kind: str, one: str | None, value: Any) -> None:
         (self.predict if kind == "prediction" else self.label)(one, value)
@@ -60,6 +61,8 @@ class Naive:
         else:
             self.duplicates += self.labels[row] == value
             self.revised += self.labels[row] != value
+            if self.labels[row] != value:
+                self.revisions.append((row, self.rows[row][1], value))
             self.labels[row] = value
 
     def _wait(self, one: str, value: Any) -> None:
@@ -72,8 +75,15 @@ class Naive:
         self.early = [*self.early, (one, value, len(self.rows))][-self.most :]
 
 
-def feed(join: LabelJoin, events: Sequence[Event]) -> tuple[list[tuple[int, Any, Any]], int, int]:
-    """One batch; the pairs that it completes, duplicates and revisions."""
+def scores_of(rows: Sequence[int]) -> np.ndarray:
+    """What each row is scored."""
+    return np.array(rows) / 4
+
+
+def feed(
+    join: LabelJoin, events: Sequence[Event]
+) -> tuple[list[tuple[int, Any, Any]], int, int, Sequence[tuple[int, Any, Any]]]:
+    """One batch; the pairs that it completes, duplicates, how many labels were revised, and which."""
     predictions = [(one, value) for kind, one, value in events if kind == "prediction"]
     first = join.ids.next
     places = join.number([one for one, _ in predictions])
@@ -87,12 +97,15 @@ def feed(join: LabelJoin, events: Sequence[Event]) -> tuple[list[tuple[int, Any,
         else:
             labels.append((str(one), value))
             next_rows.append(row)
+    ids, values = [one for one, _ in kept], [value for _, value in kept]
+    scores = scores_of(range(first, first + len(kept)))
     joined = join.join(
-        NewPredictions([one for one, _ in kept], [value for _, value in kept], [None] * len(kept)),
+        NewPredictions(ids, values, [None] * len(kept), scores=scores),
         NewLabels([one for one, _ in labels], [value for _, value in labels], np.array(next_rows, dtype=np.int64)),
     )
     pairs = list(zip(joined.rows, joined.predictions, joined.labels, strict=True))
-    return pairs, len(predictions) - len(kept) + joined.duplicates, joined.revised
+    assert joined.scores.values[:, 0].tolist() == scores_of(joined.rows).tolist(), "each label finds the score as well"
+    return pairs, len(predictions) - len(kept) + joined.duplicates, joined.revised, joined.revisions
 
 
 ids = st.sampled_from("abcdefgh")
@@ -111,18 +124,21 @@ def test_it_does_in_batches_what_the_naive_one_does_event_by_event(
 ) -> None:
     naive, join, chunks = Naive(most), LabelJoin(most), []
     pairs: list[tuple[int, Any, Any]] = []
+    revisions: list[tuple[int, Any, Any]] = []
     duplicates = revised = start = 0
     for number, size in enumerate([*sizes, len(log)]):
         some = log[start : start + size]
         start += size
         for one in some:
             naive.take(*one)
-        found, again, changed = feed(join, some)
+        found, again, changed, new = feed(join, some)
         pairs += found
+        revisions += new
         duplicates += again
         revised += changed
         assert sorted(pairs) == sorted(naive.pairs)
         assert (duplicates, revised) == (naive.duplicates, naive.revised)
+        assert revisions == naive.revisions
         assert [(one, *entry) for one, entry in join.early.items()] == naive.early
         if number in stored:  # and then the process dies
             chunk = join.take_journal()
