@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from bench.quality.streams import Generate, Values, autoregression, normal
+from bench.quality.streams import Generate, Values, autoregression, joined, normal
 from bench.quality.table import Column, Line, Row, Run, Table, find, shown
 from bench.quality.watch import BATCH, BUDGET, REFERENCE_ROWS
 from detectors.columns import Columns, Stream
@@ -75,9 +75,8 @@ def measure(run: Run) -> Iterator[Row]:
             early, runs = 0, run.size.of(1, 20, 100)
             for seed in range(runs):
                 rng = np.random.default_rng([SEED, seed])
-                rows = (before, REFERENCE_ROWS + CLEAN_ROWS), (after, CHANGED_ROWS)
-                parts = [change(rng, normal(features=features)(rng, n)) for change, n in rows]
-                values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+                first_part = before(rng, normal(features=features)(rng, REFERENCE_ROWS + CLEAN_ROWS))
+                values = joined(first_part, after(rng, normal(features=features)(rng, CHANGED_ROWS)))
                 first = next(_raised(name, values), None)
                 if first is not None and first < REFERENCE_ROWS + CLEAN_ROWS:
                     early += 1
@@ -131,8 +130,9 @@ TABLE = Table(
     meaning=f"""\
 `joint_drift` (docs/joint-drift.md) beside detectors that look at each feature alone, or at strange rows:
 {REFERENCE_ROWS:,} rows of reference, {CLEAN_ROWS:,} unchanged, {CHANGED_ROWS:,} after the change; each detector has the
-whole budget of {BUDGET:,} rows per false alarm. Delay: rows from the change to the first alarm, the mean over the runs that raise
-nothing before it (early). Where nothing changes: false alarms in {BUDGET:,} rows, of which the budget allows one.""",
+whole budget of {BUDGET:,} rows per false alarm. Delay: rows from the change to the first alarm, the mean over the runs
+that raise nothing before it (early). Where nothing changes: false alarms in {BUDGET:,} rows, of which the budget allows
+one.""",
     goal="none was set; the budget holds.",
     seeds=f"{SEED} with the number of the run, which nothing was set by",
     columns=(
