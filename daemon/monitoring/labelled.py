@@ -1,8 +1,8 @@
 """The latest rows that are labelled: what performance is measured on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,20 @@ class Outcomes:
     scores: Scores
 
 
+class _Codes(dict[str, int]):
+    """Numbers classes as they come."""
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Self:
+        return cls((name, code) for code, name in enumerate(names))
+
+    def __missing__(self, name: str | None) -> int:
+        if name is None:
+            return UNKNOWN
+        code = self[name] = len(self)
+        return code
+
+
 class LabelledRows:
     """The last ``most`` rows that had an error when their label came: of each its number and its error.
 
@@ -56,7 +70,7 @@ class LabelledRows:
         self._errors = errors
         self._labels, self._predictions = unknown.astype(np.int32), unknown.astype(np.int32)
         self._scores = Scores.none(len(errors))
-        self._codes: dict[str, int] = {}
+        self._codes = _Codes()
 
     def add(self, outcomes: Outcomes) -> None:
         """Take in further rows; those without an error do not count."""
@@ -121,7 +135,7 @@ class LabelledRows:
         if state is None:
             return
         self._rows = _unpacked(state["rows"]).astype(np.int64)
-        self._codes = {name: code for code, name in enumerate(state["classes"])}
+        self._codes = _Codes.of(state["classes"])
         if self._codes:
             self._labels = _unpacked(state["labels"]).astype(np.int32)
             self._predictions = _unpacked(state["predictions"]).astype(np.int32)
@@ -153,20 +167,19 @@ class LabelledRows:
         return self._coded(values) if values.dtype == object else np.full(len(kept), UNKNOWN, dtype=np.int32)
 
     def _coded(self, texts: NDArray[Any]) -> Codes:
-        codes = self._codes
-        return np.array([UNKNOWN if one is None else codes.setdefault(one, len(codes)) for one in texts], np.int32)
+        return np.array(list(map(self._codes.__getitem__, texts)), dtype=np.int32)
 
     def _renumber(self) -> None:
         """Number the classes that are here in the order of their names, so that nothing tells of those that were."""
         names = list(self._codes)
-        used = np.unique(np.concatenate((self._labels, self._predictions)))
-        in_order = sorted((names[code], code) for code in used.tolist() if code != UNKNOWN)
+        rows = np.bincount(np.concatenate((self._labels, self._predictions)) - UNKNOWN, minlength=1 + len(names))
+        in_order = sorted((names[code], code) for code in np.flatnonzero(rows[1:]).tolist())
         if [name for name, _ in in_order] == names:
             return
         number = np.full(len(names) + 1, UNKNOWN, dtype=np.int32)  # and of the unknown, which is the last one
         number[[code for _, code in in_order]] = np.arange(len(in_order))
         self._labels, self._predictions = number[self._labels], number[self._predictions]
-        self._codes = {name: code for code, (name, _) in enumerate(in_order)}
+        self._codes = _Codes.of(name for name, _ in in_order)
 
 
 def _packed(numbers: NDArray[Any]) -> tuple[str, bytes]:

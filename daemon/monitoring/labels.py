@@ -140,7 +140,7 @@ class LabelJoin:
             self.labels[place] = label
         predictions, versions = take(self.predictions)[:-1], take(self.versions)[:-1]
         segments = None if self.segments is None else take(self.segments)[:-1]
-        scores = self.scores.at(places)
+        scores = self.scores.at(rows - self.ids.first)
         return Joined(
             known, predictions, versions, labels.labels, range(len(known)), known, segments=segments, scores=scores
         )

@@ -102,7 +102,7 @@ class WaitingScores:
             self._values = _array(np.full(self._without * (1 + len(self.classes)), np.nan, dtype=np.float32))
         self._values.frombytes(scores.of(self.classes).tobytes())
 
-    def at(self, places: Sequence[int]) -> Scores:
+    def at(self, places: Any) -> Scores:
         """Those at ``places``."""
         if self._values is None:
             return Scores.none(len(places))
