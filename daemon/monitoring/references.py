@@ -57,8 +57,9 @@ def _streams(piece: Table, task: Task | None, *, scored: bool) -> Iterable[Colum
 
 def give(monitor: Monitor, task: Task | None, references: dict[Stream, Reference]) -> None:
     """Let a monitor go on with references from a file."""
-    if task is not None:
+    if task is not None and task is not monitor.task:
         monitor.task = task
+        monitor.performance.clear()  # its rows were of another kind
     features = references.get(Stream.FEATURES)
     if features is not None:
         monitor.schema = {

@@ -17,6 +17,8 @@ from sqlalchemy import delete, select, update
 from daemon.checkpoint import LABELLED
 from daemon.monitoring.monitor import MonitorOptions
 from daemon.monitoring.monitors import make_monitor
+from daemon.monitoring.references import give
+from daemon.monitoring.tasks import Task
 from daemon.settings import ModelSettings
 from daemon.stores import tables
 
@@ -157,6 +159,16 @@ async def make_old(world: World) -> None:
             after, journal = msgspec.msgpack.decode(data)
             old = msgspec.msgpack.encode((after, [entry[:7] for entry in journal]))
             await connection.execute(update(tables.waiting).where(mine, waiting.first == first).values(data=old))
+
+
+async def test_rows_of_classes_are_not_held_against_a_model_that_is_said_to_predict_numbers(world: World) -> None:
+    pipeline = await world.start()
+    await pipeline.process(batch(*events(rows_of(300))))
+    monitor = pipeline.monitors["loans"]
+    give(monitor, Task.BINARY, {})
+    assert monitor.performance.report(Task.BINARY, None) is not None
+    give(monitor, Task.REGRESSION, {})
+    assert monitor.performance.report(Task.REGRESSION, None) is None
 
 
 def test_over_how_many_rows_is_a_setting() -> None:
