@@ -166,8 +166,8 @@ def _costs() -> None:
     for task, classes in ((Task.REGRESSION, 0), (Task.BINARY, 2), (Task.MULTICLASS, 5), (Task.MULTICLASS, 20)):
         names = tuple(f"class {place}" for place in range(classes))
         if task is Task.REGRESSION:
-            numbers = rng.normal(size=(2, rows))
-            taken = Outcomes(np.arange(rows), np.abs(numbers[0] - numbers[1]), *numbers, Scores.none(rows))
+            said, came = rng.normal(size=(2, rows))
+            taken = Outcomes(np.arange(rows), np.abs(said - came), said, came, Scores.none(rows))
         else:
             given = rng.dirichlet(np.ones(classes), rows)
             labels = (rng.random(rows)[:, None] > given.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
@@ -176,9 +176,13 @@ def _costs() -> None:
             taken = Outcomes(np.arange(rows), (said != came).astype(np.float64), said, came, Scores(names, values))
         performance = Performance(rows)
         performance.add(taken)
+        first = slice(100)
         few = Outcomes(
-            *(getattr(taken, name)[:100] for name in ("rows", "errors", "predictions", "labels")),
-            taken.scores.at(slice(100)),
+            taken.rows[first],
+            taken.errors[first],
+            taken.predictions[first],
+            taken.labels[first],
+            taken.scores.at(first),
         )
         figures = _microseconds(lambda: performance.report(task, float(rng.random())))  # noqa: B023 (called at once)
         more = _microseconds(lambda: performance.add(few))  # noqa: B023 (likewise)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,12 +117,13 @@ class LabelledRows:
     # --- what is stored
 
     def state(self) -> dict[str, Any]:
-        """All but the errors, as values that msgpack can hold."""
+        """All but the errors, which have a place of their own, as values that msgpack can hold."""
         self._settle()
         self._renumber()
         classes, scores = self._scores.packed()
         scored = bool(classes) or bool(np.isfinite(self._scores.values).any())
         return {
+            "errors": crc32(self._errors.tobytes()),
             "rows": _packed(self._rows),
             "classes": list(self._codes),
             "labels": _packed(self._labels) if self._codes else None,
@@ -130,9 +132,9 @@ class LabelledRows:
         }
 
     def restore(self, errors: NDArray[np.float64], state: Mapping[str, Any] | None) -> None:
-        """Go on from ``errors`` and ``state``; None where a release stored them that kept the errors alone."""
+        """Go on from ``errors`` and ``state``, if that is of these errors: older releases stored those alone."""
         self._begin(errors.copy())
-        if state is None:
+        if state is None or state["errors"] != crc32(errors.tobytes()):
             return
         self._rows = _unpacked(state["rows"]).astype(np.int64)
         self._codes = _Codes.of(state["classes"])

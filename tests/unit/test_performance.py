@@ -296,9 +296,15 @@ def test_it_goes_on_where_it_was_stored_and_begins_again_for_another_version() -
     assert again.report(Task.BINARY, None) is None
 
 
-def test_it_goes_on_with_the_errors_that_an_older_release_stored() -> None:
+@pytest.mark.parametrize("left_over", [False, True])
+def test_it_goes_on_with_the_errors_that_an_older_release_stored(left_over: bool) -> None:
+    of_others = None
+    if left_over:  # from before the older release was put back for a while
+        before = Performance(rows=4)
+        before.add(outcomes([1, 0, 1], [1, 0, 1]))
+        of_others = before.labelled.state()
     performance = Performance(rows=4)
-    performance.restore(np.array([1.0, 0.0, 0.0]).tobytes(), None)
+    performance.restore(np.array([1.0, 0.0, 0.0]).tobytes(), of_others)
     performance.add(outcomes([1, 0], [1, 0], first=7))
     performance.revise([Revision(1, 1, 1), Revision(8, 0, 1)], Task.BINARY)
     found = figures(performance.report(Task.BINARY, None))
