@@ -124,7 +124,7 @@ def _placements(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple
     That is the variance of DeLong, DeLong and Clarke-Pearson (1988). Of few rows it comes out too small just where the
     AUC comes out high: there it is mixed with that of Hanley and McNeil (1982), which rests on the AUC alone.
     """
-    order = np.argsort(scores)
+    order = np.argsort(scores, kind="stable")
     came, in_order = labels[order], scores[order]
     first = np.flatnonzero(np.concatenate(([True], in_order[1:] != in_order[:-1])))  # of rows with the same score
     sizes = np.diff(first, append=len(order))
