@@ -1,57 +1,60 @@
-"""A model that is bad at one kind of case: what its traffic says of its accuracy before any label comes."""
+"""What a store has of a model whose performance is estimated, as the daemon would leave it."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from seeded_events import label, line
+from typing import TYPE_CHECKING, Any
 
-HARD = 0.2
-"""The share of cases that it gets wrong every other time; of the others it gets one in twenty wrong."""
+import msgspec
+from seeded_world import CHUNK, NOW, SECONDS_A_ROW
+from sqlalchemy import insert
 
+from daemon.checkpoint import ESTIMATE
+from daemon.monitoring.charts import rows_of_estimates
+from daemon.monitoring.estimate_chunks import EstimatedChunk
+from daemon.monitoring.estimate_stream import EstimateOptions, EstimateStream, Turn
+from daemon.monitoring.tasks import Task
+from daemon.stores import tables
 
-def log(
-    rows: int,
-    *,
-    seed: int = 1,
-    delay: int = 300,
-    hard: Callable[[int], float] = lambda _: HARD,
-    flipped: Callable[[int], float] = lambda _: 0.0,
-    **fields: Any,
-) -> Iterator[bytes]:
-    """Predictions with their labels ``delay`` rows later.
+if TYPE_CHECKING:
+    from daemon.stores.engine import Store
 
-    ``hard`` is the share of hard cases at a row, ``flipped`` the share of labels that are not what they used to be.
-    """
-    found = drawn(rows, seed, hard, flipped)
-    for row in range(rows + delay):
-        if row < rows:
-            kind, noise, made, score, _ = (column[row] for column in found)
-            yield line(**_prediction(row, kind, noise, made, score, **fields))
-        if row >= delay:
-            yield line(**label(row - delay, int(found[4][row - delay]), ts=_ts(row)))
+CHUNKS = 50
+LABELLED = 40
 
 
-def drawn(
-    rows: int, seed: int, hard: Callable[[int], float], flipped: Callable[[int], float]
-) -> tuple[NDArray[Any], ...]:
-    """Kind of case, a number that means nothing, prediction, score and label of each row."""
-    rng = np.random.default_rng(seed)
-    kinds = np.where(rng.random(rows) < [hard(row) for row in range(rows)], "hard", "easy")
-    wrong = rng.random(rows) < np.where(kinds == "hard", 0.5, 0.05)
-    made = rng.integers(0, 2, rows)
-    scores = np.where(made == 1, 0.9, 0.1)
-    labels = np.where(wrong, 1 - made, made)
-    labels = np.where(rng.random(rows) < [flipped(row) for row in range(rows)], 1 - labels, labels)
-    return kinds, rng.normal(size=rows).round(3), made, scores, labels
+def chunks() -> list[EstimatedChunk]:
+    """An error that is estimated to rise a little from the fortieth chunk on, where no labels have come yet."""
+    found = []
+    for number in range(CHUNKS):
+        mean = 0.16 + 0.004 * (number % 3) + (0.03 if number > LABELLED else 0.0)
+        labels = CHUNK if number < LABELLED else 0
+        first, ts = number * CHUNK, NOW - (2_000 + (48 - number) * CHUNK) * SECONDS_A_ROW
+        known = (labels, labels * (mean + 0.005))
+        found.append(
+            EstimatedChunk(number, first, first + CHUNK - 1, ts, CHUNK, 0, mean, mean - 0.03, mean + 0.03, *known)
+        )
+    return found
 
 
-def _prediction(row: int, kind: str, noise: float, made: int, score: float, **fields: Any) -> dict[str, Any]:
-    features = {"kind": str(kind), "noise": float(noise)}
-    event = {"id": f"p{row}", "ts": _ts(row), "features": features, "prediction": int(made), "score": float(score)}
-    return {"type": "prediction", "model": "loans", **event, **fields}
+def report(*, distrusted: bool = False, learned: bool = True) -> dict[str, Any]:
+    """What is shown of it."""
+    stream = EstimateStream(EstimateOptions(), 200_000)
+    if not learned:
+        return {**stream.report(Task.BINARY), "state": "learning", "learning": [312, 2_000]}
+    stream.chunks.chunks = chunks()
+    found = stream.report(Task.BINARY)
+    if distrusted:
+        since = Turn(22_300, NOW - 5_000.0, trusted=False)
+        told = {"row": since.row, "ts": since.ts}
+        return {**found, "state": "distrusted", "distrusted_since": told, "learning": [312, 2_000]}
+    return {**found, "state": "trusted", "trusted": True, "learning": None}
 
 
-def _ts(row: int) -> float:
-    return 1_795_176_000.0 + row
+async def seed_estimate(store: Store, model: str, found: dict[str, Any]) -> None:
+    """Put it into the store, with its points."""
+    async with store.begin() as connection:
+        row = {"model": model, "part": ESTIMATE, "data": msgspec.msgpack.encode(found)}
+        await connection.execute(insert(tables.states).values(row))
+        if found["value"] is not None:
+            points = rows_of_estimates([(one, "3") for one in chunks()], model)
+            await connection.execute(insert(tables.signals), points)

@@ -453,14 +453,10 @@ SHOWN: Final = ("value", "low", "high", "real", "rows", "first_row", "last_row",
 
 def _shown(chunk: EstimatedChunk, task: Task | None) -> dict[str, Any]:
     """A chunk as it is shown: accuracy, or the mean absolute error."""
-    found = (chunk.mean, chunk.low, chunk.high, chunk.real)
+    mean, low, high, real = chunk.mean, chunk.low, chunk.high, chunk.real
     if task is not Task.REGRESSION:
-        found = (
-            1 - chunk.mean,
-            max(0.0, 1 - chunk.high),
-            1 - chunk.low,
-            None if chunk.real is None else 1 - chunk.real,
-        )
-    return dict(
-        zip(SHOWN, (*found, chunk.rows, chunk.first_row, chunk.last_row, chunk.last_ts, chunk.labelled), strict=True)
-    )
+        mean, low, high = 1 - mean, 1 - high, 1 - low
+        real = None if real is None else 1 - real
+    found = [None if one is None else round(one, 6) for one in (mean, low, high, real)]
+    of = (chunk.rows, chunk.first_row, chunk.last_row, chunk.last_ts, chunk.labelled)
+    return dict(zip(SHOWN, (*found, *of), strict=True))

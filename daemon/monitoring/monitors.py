@@ -33,9 +33,17 @@ GAPS_SHARE = 1 / 2
 
 
 def make_monitor(
-    model: str, settings: ModelSettings, limits: EventLimits = DEFAULT_LIMITS, alibi: Alibi | None = None
+    model: str,
+    settings: ModelSettings,
+    limits: EventLimits = DEFAULT_LIMITS,
+    alibi: Alibi | None = None,
+    *,
+    estimated: bool = True,
 ) -> Monitor:
-    """The monitor of ``model``; ``alibi`` is the way to where alibi-detect runs."""
+    """The monitor of ``model``; ``alibi`` is the way to where alibi-detect runs.
+
+    ``estimated`` says whether it estimates performance without labels, where the settings allow that.
+    """
     options = MonitorOptions(
         reference_rows=settings.reference_rows,
         window_rows=settings.window_rows,
@@ -49,7 +57,7 @@ def make_monitor(
         limits=limits,
         segments=settings.segments,
         positive=settings.positive,
-        estimates=_estimates(settings) if settings.estimates else None,
+        estimates=_estimates(settings) if settings.estimates and estimated else None,
     )
 
     chosen = chosen_detectors(settings)
