@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-TREES: Final = 100
+TREES: Final = 50
 DEPTH: Final = 3
 """Set on simulated references of 500 to 10,000 rows: deeper trees learn small references by heart."""
 SPLITS: Final = 2**DEPTH - 1
-RATE: Final = 0.07
+RATE: Final = 0.12
 """The part of its step that each tree is allowed."""
 MOST_CUTS: Final = 63
 """At how many places a column may be split."""

@@ -32,12 +32,18 @@ class EstimatedChunk:
         return self.lost / self.labelled if self.labelled else None
 
 
+def sum_on(total: float, more: NDArray[np.float64]) -> float:
+    """The sum of both, one after the other: how it is rounded must not depend on how many come at once."""
+    return float(np.cumsum(np.append(total, more))[-1])
+
+
 class EstimatedChunks:
     """The last ``most`` chunks, with the loss that was expected of each row in their samples."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.chunks: list[EstimatedChunk] = []
+        self._firsts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.expected_losses: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         self._fresh: list[int] = []  # numbers of those that the store does not have
@@ -48,6 +54,7 @@ class EstimatedChunks:
             gone = self.chunks.pop(0).sampled
             self.rows, self.expected_losses = self.rows[gone:], self.expected_losses[gone:]
         self.chunks.append(chunk)
+        self._firsts = np.array([one.first_row for one in self.chunks])
         self._fresh.append(chunk.number)
         self.rows = np.concatenate((self.rows, rows))
         self.expected_losses = np.concatenate((self.expected_losses, expected))
@@ -56,15 +63,13 @@ class EstimatedChunks:
         """Take in the losses of rows, as their labels come."""
         if not self.chunks or not len(rows):
             return
-        firsts = np.array([one.first_row for one in self.chunks])
-        places = np.searchsorted(firsts, rows, side="right") - 1
-        known = (places >= 0) & (rows <= np.array([one.last_row for one in self.chunks])[places])
-        # one after the other: how a sum is rounded must not depend on how many come at once
-        labelled = np.bincount(places[known], minlength=len(firsts))
-        lost = np.array([one.lost for one in self.chunks])
-        np.add.at(lost, places[known], losses[known])
-        for chunk, more, sum_ in zip(self.chunks, labelled.tolist(), lost.tolist(), strict=True):
-            chunk.labelled, chunk.lost = chunk.labelled + more, sum_
+        places = np.searchsorted(self._firsts, rows, side="right") - 1
+        known = places >= 0
+        for place in np.unique(places[known]).tolist():
+            chunk = self.chunks[place]
+            own = losses[known & (places == place) & (rows <= chunk.last_row)]
+            chunk.labelled += len(own)
+            chunk.lost = sum_on(chunk.lost, own)
 
     def expected(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The loss that was expected of each of these rows, NaN where it is in no sample."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detectors.bins import MISSING, Bins
 from detectors.boosted_trees import Table
 from detectors.columns import Columns
-from detectors.reference import LARGEST_KEPT, Reference
+from detectors.reference import Reference
 
 MOST_FEATURES: Final = 50
 """Features that estimates go by: the first so many by name."""
@@ -39,6 +39,7 @@ class Layout:
         if features is not None:
             own += sorted(zip(features.signals, features.bins, strict=True))[:MOST_FEATURES]
         self._signals = [*own, *zip(prediction.signals, prediction.bins, strict=True)]
+        self._names = {name for name, _ in self._signals}
         self.categories = [place for place, (_, bins) in enumerate(self._signals) if bins.kind == "category"]
 
     def __len__(self) -> int:
@@ -46,26 +47,24 @@ class Layout:
 
     def table(self, predictions: Columns, features: Columns | None) -> Table:
         """Rows of predictions as numbers, with the features of the same rows; a category is the number of its bin."""
-        values, places, known = dict(predictions.values), None, np.empty(0, dtype=np.int64)
+        values, known = dict(predictions.values), np.empty(0, dtype=np.int64)
         if features is not None:
             found = np.searchsorted(features.rows, predictions.rows)
             found[found == len(features)] = 0
             known = np.flatnonzero(features.rows[found] == predictions.rows)
             places = found[known]
-        table = np.full((len(predictions), len(self)), np.nan, dtype=np.float32)
-        for column, (name, bins) in enumerate(self._signals):
-            if bins.kind == "category":
-                table[:, column] = MISSING
-            if name in values:
-                table[:, column] = _points(bins, values[name])
-            elif features is not None and places is not None and name in features.values and len(places):
-                table[known, column] = _points(bins, features.values[name][places])
-        return table
-
-
-def _points(bins: Bins, column: NDArray[Any]) -> NDArray[np.float64]:
-    points = bins.points(column)
-    return np.where(np.isfinite(points), np.clip(points, -LARGEST_KEPT, LARGEST_KEPT), np.nan)
+            values |= {name: column[places] for name, column in features.values.items() if name in self._names}
+        turned = np.full((len(self), len(predictions)), np.nan, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            for line, (name, bins) in zip(turned, self._signals, strict=True):
+                if bins.kind == "category":
+                    line[:] = MISSING
+                if name in predictions.values:
+                    line[:] = bins.points(values[name])
+                elif name in values and len(known):
+                    line[known] = bins.points(values[name])
+        turned[np.isinf(turned)] = np.nan  # what is invalid, or too large, tells nothing
+        return np.ascontiguousarray(turned.T)
 
 
 class Sample:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.monitoring.chunks import LEAST_SHARE, LONGEST_SECONDS
-from daemon.monitoring.estimate_chunks import EstimatedChunk, EstimatedChunks
+from daemon.monitoring.estimate_chunks import EstimatedChunk, EstimatedChunks, sum_on
 from daemon.monitoring.estimate_sample import Layout, Sample, is_sampled
 from daemon.monitoring.tasks import Task
 from daemon.monitoring.window import Window
@@ -43,13 +43,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EstimateOptions:
-    """``labels`` to learn from, rows of the shortest chunk and sampled rows of any, chunks and values that are kept.
+    """``labels`` to learn from, rows of the shortest chunk, sampled rows of one, chunks and values that are kept.
 
     ``tolerance``: an estimate that is wrong by less is right.
     """
 
     labels: int = 2_000
     chunk_rows: int = 500
+    sample_rows: int = 300
     most_chunks: int = 50
     most_values: int = 60_000
     tolerance: float = 0.01
@@ -270,7 +271,7 @@ class EstimateStream:
         self._first_row, self._since = row, ts
         self._rows, self._open_labelled, self._open_lost = 0, 0, 0.0
         rows = max(self._options.chunk_rows, int(self._rows_before * LEAST_SHARE))
-        self._every = max(1, rows // self._options.chunk_rows)
+        self._every = max(1, rows // self._options.sample_rows)
 
     def _end(self, rows: Columns, picked: NDArray[np.int64], row: int) -> int | None:
         """The place of the row that completes the chunk: the first one of the sample after enough rows, or time."""
@@ -294,7 +295,7 @@ class EstimateStream:
         if self._first_row is not None:
             own = some.losses[some.rows >= self._first_row]
             self._open_labelled += len(own)
-            self._open_lost = float(np.cumsum(np.append(self._open_lost, own))[-1])
+            self._open_lost = sum_on(self._open_lost, own)
             places = self.sample.find(some.rows)
             found = places >= 0
             self.sample.losses[places[found]] = some.losses[found]
