@@ -39,6 +39,10 @@ LABELLED: Final = "labelled"
 SEGMENTS: Final = "segments"
 """The part that says how each segment does, as it is shown; beside it ``segments:STREAM``, from which it goes on."""
 
+ESTIMATE: Final = "estimate"
+"""The part that says how good the model is by its estimates, as it is shown; beside it ``estimate:PART``, from which
+they go on."""
+
 ELSEWHERE: Final = frozenset({"state", "created", "version"})
 """Columns of a model that are set with its first checkpoint, and from then on by others."""
 
@@ -111,6 +115,7 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
     """Take what a model adds; ``stored`` is brought up to date."""
     findings = monitor.take_findings()
     signals = charts.rows_of(findings.measured, monitor.model)
+    signals += charts.rows_of_estimates(findings.estimated, monitor.model)
     states = {"monitor": _packed({"v": STATE_VERSION, **monitor.state()})}
     if monitor.performance.labelled.changed:
         states[LABELLED] = _packed(monitor.performance.labelled.state())
@@ -127,6 +132,11 @@ def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot
             stored.references[stream] = window.reference
     if any(name.startswith("segments:") for name in states):
         states[SEGMENTS] = _packed(monitor.segment_report())
+    if monitor.estimate is not None and monitor.estimate.changed:
+        parts = monitor.estimate.take_parts()
+        states |= {f"{ESTIMATE}:{name}": _packed(data) for name, data in parts.items()}
+        states[ESTIMATE] = _packed(monitor.estimate.report(monitor.task))
+        monitor.estimate.changed = False
     if (stored.schema or {}) != monitor.decoder.schema:
         states[SCHEMA] = _packed(dict(monitor.decoder.schema))
         stored.schema = dict(monitor.decoder.schema)
@@ -329,6 +339,9 @@ async def _load_monitor(connection: AsyncConnection, monitor: Monitor, row: RowM
             monitor.findings.afresh += window.restore(
                 stored.references[stream], parts[f"window:{stream}"], packed.get(f"segments:{stream}")
             )
+    if monitor.estimate is not None and f"{ESTIMATE}:" in parts:  # none in older releases
+        own = {name.removeprefix(f"{ESTIMATE}:"): one for name, one in parts.items() if name.startswith(f"{ESTIMATE}:")}
+        monitor.estimate.restore(own, monitor.windows)
     regimes = parts.get(REGIMES, {"regimes": ()})["regimes"]
     monitor.regimes = stored.regimes = tuple(Regime.from_dict(one) for one in regimes)
     monitor.fit_decoder()

@@ -1,10 +1,18 @@
-"""What a checkpoint says, as metrics."""
+"""What a checkpoint says, as metrics and in the log."""
+
+from typing import Final
+
+import structlog
 
 from daemon import metrics
 from daemon.checkpoint import Snapshot
 from daemon.metrics import Metrics
 
+log = structlog.get_logger(__name__)
+
 EVENT_TYPES = ("prediction", "features", "label")
+DISTRUSTED: Final = "labels show that performance was estimated wrongly: it is learned anew"
+TRUSTED: Final = "performance is estimated again, by what fresh labels have taught"
 
 
 def measure(told: Metrics, snapshot: Snapshot, now: float) -> None:
@@ -20,6 +28,9 @@ def measure(told: Metrics, snapshot: Snapshot, now: float) -> None:
         for verdict in one.findings.verdicts:
             if not verdict.recovered:
                 told.add(metrics.ALARMS, 1, model, verdict.kind)
+        for turn in one.findings.turns:
+            say = log.info if turn.trusted else log.warning
+            say(TRUSTED if turn.trusted else DISTRUSTED, model=model, since_row=turn.row, since=turn.ts)
 
 
 def tell_dead_letters(told: Metrics, snapshot: Snapshot) -> None:

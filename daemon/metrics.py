@@ -75,6 +75,18 @@ PERFORMANCE = Metric("driftd_performance", Kind.GAUGE, "Measured performance in 
 PERFORMANCE_BOUND = Metric(
     "driftd_performance_bound", Kind.GAUGE, "The ends of its interval of 95 %: low, high.", ("model", "metric", "bound")
 )
+ESTIMATED = Metric(
+    "driftd_estimated_performance", Kind.GAUGE, "Performance in service, estimated without labels.", ("model", "metric")
+)
+ESTIMATED_BOUND = Metric(
+    "driftd_estimated_performance_bound",
+    Kind.GAUGE,
+    "The ends of its interval of 95 %: low, high.",
+    ("model", "metric", "bound"),
+)
+ESTIMATE_TRUSTED = Metric(
+    "driftd_estimate_trusted", Kind.GAUGE, "1 while the estimate is trusted: learned, and not shown wrong.", ("model",)
+)
 OUTBOX_WAITING = Metric("driftd_outbox_waiting", Kind.GAUGE, "Alerts that wait to be sent.")
 OUTBOX_SENT = Metric("driftd_outbox_sent_total", Kind.COUNTER, "Alerts sent.")
 OUTBOX_FAILED = Metric(
@@ -112,6 +124,9 @@ TABLE: Final = (
     ROLLBACKS,
     PERFORMANCE,
     PERFORMANCE_BOUND,
+    ESTIMATED,
+    ESTIMATED_BOUND,
+    ESTIMATE_TRUSTED,
     OUTBOX_WAITING,
     OUTBOX_SENT,
     OUTBOX_FAILED,

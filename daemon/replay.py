@@ -123,7 +123,8 @@ class Replay:
             pipeline = Pipeline(
                 store,
                 None,
-                lambda model: make_monitor(model, self._settings.model(model), alibi=alibi),
+                # estimates are made of whole tables, and only where they are asked for
+                lambda model: make_monitor(model, self._settings.model(model), alibi=alibi, estimated=False),
                 self._respond,
                 clock=time.time,
                 checkpoint_seconds=FAR_CHECKPOINTS_SECONDS,

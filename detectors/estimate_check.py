@@ -54,6 +54,15 @@ class EstimateCheck:
             self._evidence = np.zeros(len(self._weights))
         return found
 
+    def state(self) -> list[float]:
+        """The evidence so far, as plain values."""
+        evidence: list[float] = self._evidence.tolist()
+        return evidence
+
+    def restore(self, evidence: list[float]) -> None:
+        """Go on from ``state``."""
+        self._evidence = np.array(evidence)
+
     def _of_classes(self, expected: NDArray[np.float64], losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Likelihood ratios of odds that are so many times those of the nearest rate that would be right."""
         high = np.clip(expected + self._tolerance, SMALLEST, 1 - SMALLEST)[:, None]

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.archive import Archive
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.event import EventLimits
+from daemon.monitoring.estimate_stream import EstimateOptions, EstimateStream
 from daemon.monitoring.monitor import LABELS_LATER, Monitor, MonitorOptions
 from daemon.pipeline import Pipeline, Respond
 from daemon.stores import tables
@@ -75,7 +76,13 @@ def _pairs(monitor: Monitor) -> list[Any]:
 def small() -> MonitorOptions:
     """Limits that a short log meets."""
     return MonitorOptions(
-        reference_rows=12, window_rows=3, bins=4, max_waiting=25, performance_rows=10, most_features=6
+        reference_rows=12,
+        window_rows=3,
+        bins=4,
+        max_waiting=25,
+        performance_rows=10,
+        most_features=6,
+        estimates=EstimateOptions(labels=6, chunk_rows=8, most_chunks=3, most_values=70),
     )
 
 
@@ -281,8 +288,19 @@ def described(monitor: Monitor) -> dict[str, Any]:
         "labelled": monitor.performance.labelled.state(),
         "waiting": monitor.labels.contents(),
         "seen": monitor.seen_features.ids.contents(),
+        "estimate": estimated(monitor.estimate),
         "streams": streams,
     }
+
+
+def estimated(stream: EstimateStream | None) -> Any:
+    """The state of what estimates performance; of evidence, which is a product of many factors, the first digits."""
+    if stream is None:
+        return None
+    main = dict(stream.take_parts()[""])
+    main["evidence"] = main["evidence"] and [f"{one:.6g}" for one in main["evidence"]]
+    chunks, sample = stream.chunks, stream.sample
+    return main, [repr(one.tolist()) for one in (chunks.rows, chunks.expected_losses, sample.rows, sample.table)]
 
 
 def records(values: Sequence[bytes], first: int = 0, at: float = START) -> list[Record]:

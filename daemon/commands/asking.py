@@ -154,7 +154,7 @@ NAME_WIDTH: Final = 14
 
 def _describe(one: dict[str, Any]) -> None:
     for name, value in one.items():
-        shown = _all_figures(value) if name == "performance" else value
+        shown = _SHOWN[name](value) if name in _SHOWN else value
         if isinstance(shown, dict):
             shown = ", ".join(f"{part} {count}" for part, count in shown.items())
         click.echo(f"{click.style(f'{name:<{NAME_WIDTH}}', bold=True)} {'' if shown is None else shown}")
@@ -176,6 +176,19 @@ def _figure(one: dict[str, Any]) -> str:
     if one["value"] is None:
         return f"{one['metric']} {one['why_not']}"
     return f"{one['metric']} {one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+
+
+def _estimate(value: dict[str, Any] | None) -> str:
+    if not value:
+        return "off"
+    learned, of = value["learning"] or (0, 0)
+    state = value["state"] if value["learning"] is None else f"{value['state']}, {learned} of {of} labels"
+    if value["value"] is None:
+        return state
+    return f"{value['metric']} {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}], {state}"
+
+
+_SHOWN: Final = {"performance": _all_figures, "estimate": _estimate}
 
 
 def _day(ts: float | None) -> str:

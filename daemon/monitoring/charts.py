@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.monitoring.chunks import Chunk
+from daemon.monitoring.estimate_chunks import EstimatedChunk
 from daemon.monitoring.intervals import wilson
 from detectors.bins import CategoryBins
 from detectors.reference import FIRST_BIN, Reference
 
+ESTIMATED: Final = "estimate"
+"""The signal under which estimates of the error are drawn."""
 Z: Final = 1.959964
 """Half width of a 95 % interval in standard errors."""
 
@@ -26,6 +29,28 @@ def rows_of(measured: Sequence[tuple[Chunk, str | None]], model: str) -> list[di
             common = {"model": model, "version": version, "row": chunk.last_row, "ts": chunk.last_ts}
             rows += [{**common, "rows": chunk.rows, **drawn} for drawn in picture.of(chunk.counts)]
     return rows
+
+
+def rows_of_estimates(estimated: Sequence[tuple[EstimatedChunk, str | None]], model: str) -> list[dict[str, Any]]:
+    """A row of the same table for each chunk of which the mean loss was estimated."""
+    return [
+        {
+            "model": model,
+            "version": version,
+            "row": chunk.last_row,
+            "ts": chunk.last_ts,
+            "rows": chunk.rows,
+            "signal": ESTIMATED,
+            "category": None,
+            "value": chunk.mean,
+            "low": chunk.low,
+            "high": chunk.high,
+            "reference": None,
+            "effect": None,
+            "counts": None,
+        }
+        for chunk, version in estimated
+    ]
 
 
 class _Picture:

@@ -99,6 +99,16 @@ class FeatureStream:
         return news
 
 
+def features_of(predictions: Predictions | None, rows: NDArray[np.int64]) -> Columns | None:
+    """The features that came with predictions, which have these rows."""
+    if predictions is None or not predictions.features:
+        return None
+    which = predictions.with_features
+    if which is None:
+        return _columns(rows, predictions.ts, predictions.features)
+    return _columns(rows[which], predictions.ts[which], predictions.features) if len(which) else None
+
+
 def _columns(rows: NDArray[np.int64], ts: NDArray[np.float64], features: dict[str, Column]) -> Columns:
     return Columns(Stream.FEATURES, rows, ts, {FEATURE_PREFIX + name: column for name, column in features.items()})
 

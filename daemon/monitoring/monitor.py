@@ -13,7 +13,9 @@ from daemon.events.rows import FeatureRows, Labels, Predictions, Rows
 from daemon.monitoring import tasks
 from daemon.monitoring.causes import Causes, Found
 from daemon.monitoring.chunks import Chunk
-from daemon.monitoring.feature_stream import FeatureStream
+from daemon.monitoring.estimate_chunks import EstimatedChunk
+from daemon.monitoring.estimate_stream import EstimateStream, Labelled, Turn
+from daemon.monitoring.feature_stream import FeatureStream, features_of
 from daemon.monitoring.labelled import Revision
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
 from daemon.monitoring.options import MonitorOptions
@@ -56,6 +58,8 @@ class Findings:
     met: list[str] = field(default_factory=list)  # versions that events name for the first time
     served: list[str] = field(default_factory=list)  # versions that have taken over
     measured: list[tuple[Chunk, str | None]] = field(default_factory=list)  # with the version in service
+    estimated: list[tuple[EstimatedChunk, str | None]] = field(default_factory=list)  # likewise
+    turns: list[Turn] = field(default_factory=list)  # where estimates are no longer trusted, or again
 
 
 class Monitor:
@@ -95,6 +99,9 @@ class Monitor:
         self.features = FeatureStream(options, self.windows[Stream.FEATURES])
         self.labels = LabelJoin(options.max_waiting)
         self.performance = Performance(options.performance_rows, options.positive)
+        self.estimate: EstimateStream | None = None
+        if options.estimates is not None:
+            self.estimate = EstimateStream(options.estimates, options.max_waiting)
         self.findings = Findings()
         self.regimes: tuple[Regime, ...] = ()
         self._regime_version: str | None = None  # that served while the reference was learned
@@ -162,6 +169,9 @@ class Monitor:
             self.first_ts = float(min(parts, key=lambda part: int(part.order[0])).ts[0])
         self.last_ts = max(self.last_ts, *(float(part.ts.max()) for part in parts))
         first = self.rows
+        if self.estimate is not None:
+            # a batch ends where a reference is complete: what follows is known from here on
+            self.estimate.begin(self.task, self.windows, first)
         predictions = self._new_predictions(rows.predictions)
         apart, met_before = self.features.new(rows.features)
         predictions, apart = self.features.typed(predictions, apart)
@@ -170,15 +180,16 @@ class Monitor:
             segments = self.segment_fields.take(predictions, first)
         order: NDArray[Any] = np.empty(0) if predictions is None else predictions.order
         numbers = np.arange(first, self.rows)
-        if predictions is not None:
-            self._take_predictions(predictions, numbers, segments)
+        made = None if predictions is None else self._take_predictions(predictions, numbers, segments)
         if apart is not None:
             self.findings.counts["duplicates"] += met_before
             self.findings.counts["features"] += len(apart.ids)
             self.findings.features.append(apart)
         before = np.empty(0, dtype=np.int64) if apart is None else first + np.searchsorted(order, apart.order)
         self.findings.verdicts += self.features.take(predictions, numbers, segments, apart, before)
-        self._join(predictions, segments, rows.labels, first, order)
+        labelled = self._join(predictions, segments, rows.labels, first, order)
+        if self.estimate is not None:
+            self.estimate.take(made, features_of(predictions, numbers), labelled)
         if predictions is not None:
             self._serves(self.serving.count(predictions.versions))
 
@@ -197,7 +208,8 @@ class Monitor:
 
     def _take_predictions(
         self, predictions: Predictions, numbers: NDArray[np.int64], segments: NDArray[np.int64] | None
-    ) -> None:
+    ) -> Columns:
+        """Answers those of the version in service."""
         self.findings.counts["prediction"] += len(predictions)
         self.findings.predictions.append((predictions, numbers))
         self.findings.met += self.serving.meet(predictions.versions)
@@ -207,7 +219,9 @@ class Monitor:
             values["score"] = predictions.scores
         columns = Columns(Stream.PREDICTION, numbers, predictions.ts, values, segments)
         own = self.serving.own(predictions.versions)
-        self.windows[Stream.PREDICTION].take(columns if own is None else columns.at(own))
+        columns = columns if own is None else columns.at(own)
+        self.windows[Stream.PREDICTION].take(columns)
+        return columns
 
     def _serves(self, version: str | None) -> None:
         """Bring a version into service, if it is one."""
@@ -216,6 +230,8 @@ class Monitor:
             self._regime_version = self._regime_version or version
             if self.version is not None:  # else the rows so far count as its own
                 self.performance.clear()
+                if self.estimate is not None:
+                    self.estimate.clear()
             self.serving.take_over(version)
             self.findings.served.append(version)
 
@@ -246,7 +262,8 @@ class Monitor:
         labels: Labels | None,
         first: int,
         predicted: NDArray[Any],
-    ) -> None:
+    ) -> Sequence[Labelled]:
+        """Answers what labels have come, with their losses, of rows that the version in service has made."""
         counts = self.findings.counts
         new, given = NewPredictions(), NewLabels()
         if predictions is not None:
@@ -267,9 +284,11 @@ class Monitor:
             counts["joined"] += len(joined.rows)
             self._undecided.append(pairs_of(joined, first, given.next_rows, predictions, labels))
         self._revised |= {one.row: one for one in joined.revisions}
+        labelled = []
         if self.task is not None:
             for pairs in self._undecided:
                 columns, outcomes = pairs.outcomes(self.task, self.serving)
+                labelled.append(_labelled(columns, pairs))
                 self.performance.add(outcomes)
                 self.windows[Stream.OUTCOME].take(columns)
             self._unjudged += self._undecided
@@ -277,6 +296,7 @@ class Monitor:
             if self._revised:
                 self.performance.revise(list(self._revised.values()), self.task)
                 self._revised = {}
+        return labelled
 
     # --- judgement
 
@@ -297,6 +317,9 @@ class Monitor:
         for stream, window in self.windows.items():
             found += [Found(stream, raised) for raised in window.judge()]
             self.findings.measured += [(chunk, self.version) for chunk in window.take_chunks()]
+        if self.estimate is not None:
+            self.findings.estimated += [(chunk, self.version) for chunk in self.estimate.take_chunks()]
+            self.findings.turns += self.estimate.take_turns()
         causes = Causes(self.windows, at, self.regimes)
         self.findings.verdicts += [causes.explain(one) for one in (*found, *outcomes)]
         for window in self.windows.values():
@@ -360,6 +383,8 @@ class Monitor:
         self._regime_version = version
         self.serving.go_on_with(version, self.rows)
         self.performance.clear()
+        if self.estimate is not None:
+            self.estimate.clear()
         for stream, reference in references.items():
             self.windows[stream].adopt(reference)
             if stream is Stream.FEATURES:
@@ -420,6 +445,12 @@ class Monitor:
             self._undecided.append(Pairs.restored(pairs, own))
             start = end
         self._revised = {one[0]: Revision(*one) for one in state.get("undecided_revised", ())}
+
+
+def _labelled(outcomes: Columns, pairs: Pairs) -> Labelled:
+    """Outcomes of the version in service, some of ``pairs``, as the estimates take them."""
+    at = pairs.at if len(outcomes) == len(pairs.rows) else pairs.at[np.isin(pairs.rows, outcomes.rows)]
+    return Labelled(outcomes.rows, outcomes.values["error"], at, outcomes.ts)
 
 
 def _with_features(verdict: Verdict, moved: Ranking | None) -> Verdict:

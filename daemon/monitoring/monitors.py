@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from daemon.events.event_rules import EventLimits
 from daemon.lifecycle.policy import Rules
+from daemon.monitoring.estimate_stream import EstimateOptions
 from daemon.monitoring.gaps import GapWatch
 from daemon.monitoring.monitor import Monitor, MonitorOptions
 from daemon.monitoring.segments import DETECTOR as SEGMENTS
@@ -16,6 +17,7 @@ from detectors.alibi import Alibi
 from detectors.base import Detector
 from detectors.columns import Stream
 from detectors.e_detector import EDetector
+from detectors.loss_model import FEWEST_ROWS
 from detectors.reference import Reference
 from detectors.registry import DEFAULT, DETECTORS, Options
 from detectors.segments import DOUBT
@@ -31,9 +33,17 @@ GAPS_SHARE = 1 / 2
 
 
 def make_monitor(
-    model: str, settings: ModelSettings, limits: EventLimits = DEFAULT_LIMITS, alibi: Alibi | None = None
+    model: str,
+    settings: ModelSettings,
+    limits: EventLimits = DEFAULT_LIMITS,
+    alibi: Alibi | None = None,
+    *,
+    estimated: bool = True,
 ) -> Monitor:
-    """The monitor of ``model``; ``alibi`` is the way to where alibi-detect runs."""
+    """The monitor of ``model``; ``alibi`` is the way to where alibi-detect runs.
+
+    ``estimated`` says whether it estimates performance without labels, where the settings allow that.
+    """
     options = MonitorOptions(
         reference_rows=settings.reference_rows,
         window_rows=settings.window_rows,
@@ -47,6 +57,7 @@ def make_monitor(
         limits=limits,
         segments=settings.segments,
         positive=settings.positive,
+        estimates=_estimates(settings) if settings.estimates and estimated else None,
     )
 
     chosen = chosen_detectors(settings)
@@ -72,6 +83,10 @@ def make_monitor(
         return GapWatch(settings.max_gap, budget_within(stream, GAPS_SHARE), settings.positive)
 
     return Monitor(model, options, build, SegmentWatch(detector_within, gap_watch))
+
+
+def _estimates(settings: ModelSettings) -> EstimateOptions:
+    return EstimateOptions(labels=max(settings.reference_rows, FEWEST_ROWS), tolerance=settings.min_loss)
 
 
 def chosen_detectors(settings: ModelSettings) -> list[DetectorChoice]:

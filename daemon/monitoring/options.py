@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from daemon.events.event_rules import EventLimits
+from daemon.monitoring.estimate_stream import EstimateOptions
 from daemon.monitoring.tasks import Task
 
 
@@ -21,4 +22,5 @@ class MonitorOptions:
     most_features: int = 2_000
     segments: tuple[str, ...] = ("carried",)
     positive: str | None = None
+    estimates: EstimateOptions | None = None
     limits: EventLimits = field(default_factory=EventLimits)

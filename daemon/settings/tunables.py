@@ -228,6 +228,8 @@ class ModelSettings(Group):
     min_loss: Annotated[float, Field(ge=0)] = 0.01
     """Smaller changes of the error rate (for numbers: of the error relative to the reference's) are recorded and not
     raised."""
+    estimates: bool = True
+    """Estimate performance before labels come, and hold the estimates against the labels when they do."""
     segments: Segments = ("carried",)
     """By what a model's traffic is told apart: fields of an event's segment and feature:NAME, at most 5; carried stands
     for whichever fields events carry, none for no segments."""

@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.alerts.alarm import Alarm, spoken
 from daemon.alerts.figures import figure, percent
+from daemon.monitoring.charts import ESTIMATED
 from daemon.stores.tables import decisions, jobs, versions
-from daemon.web import drawing, measured, segments
+from daemon.web import drawing, estimates, measured, segments
 from daemon.web.cards import Card, full_card, moved_signals
 from daemon.web.context import Context
+from daemon.web.estimates import Estimated
 from daemon.web.going_on import open_alarms
 from daemon.web.marks import marks
 from daemon.web.segments import FieldShown
@@ -69,7 +71,8 @@ class Retrain:
 class Chart:
     """What the browser needs to draw a signal over time; ``marks`` is JSON.
 
-    What is drawn is a mean, or the share of ``category``; ``title`` says which.
+    What is drawn is a mean, or the share of ``category``; ``title`` says which. ``beside`` is a signal that is drawn
+    over it, measured up to ``beside_row``.
     """
 
     signal: str
@@ -80,6 +83,8 @@ class Chart:
     marks: str
     last_row: int
     says: str
+    beside: str = ""
+    beside_row: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Detail:
     card: Card
     alarms: Sequence[Alarm]
     performance_chart: Chart | None
+    estimate: Estimated | None
+    estimate_chart: Chart | None
     laws: Sequence[Law]
     others: Sequence[Law]
     chosen: Law | None
@@ -127,6 +134,8 @@ async def detail(connection: AsyncConnection, context: Context, status: Mapping[
         card=card,
         alarms=await open_alarms(connection, name),
         performance_chart=_performance_chart(card, last, happened),
+        estimate=estimates.shown(status["estimate"]),
+        estimate_chart=_estimate_chart(status, last, happened),
         laws=[law for place, law in enumerate(laws) if place < MOST_PICTURES or law.chosen],
         others=[law for place, law in enumerate(laws) if place >= MOST_PICTURES and not law.chosen],
         chosen=next((law for law in laws if law.chosen), None),
@@ -167,6 +176,18 @@ def _performance_chart(card: Card, last: Mapping[str, Mapping[str, Any]], happen
         says = f"{shown.metric} over time: now {shown.value}, {shown.change}"
     metric = "accuracy" if inverted else "value"
     return Chart("error", None, "", inverted, metric, _encoded(happened), last["error"]["row"], says)
+
+
+def _estimate_chart(status: Mapping[str, Any], last: Mapping[str, Mapping[str, Any]], happened: object) -> Chart | None:
+    """What was estimated, and over it what the labels say."""
+    if status["estimate"] is None or ESTIMATED not in last:
+        return None
+    inverted = is_accuracy(status)
+    metric = "accuracy" if inverted else "value"
+    row, marks = last[ESTIMATED]["row"], _encoded(happened)
+    beside = last["error"]["row"] if "error" in last else -1
+    says = "Performance as it was estimated before labels came, and as it was by the labels"
+    return Chart(ESTIMATED, None, "", inverted, metric, marks, row, says, "error", beside)
 
 
 def _signal_chart(last: Mapping[str, Any], happened: object) -> Chart:

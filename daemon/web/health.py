@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from daemon import metrics
 from daemon.fleet.view import Fleet
+from daemon.metrics import Metrics
 from daemon.web.context import CONTEXT, Context
 from daemon.web.fleet import fleet, lag_of
 from daemon.web.problem import Problem, ProblemKind, answer
@@ -51,6 +52,7 @@ async def get_metrics(request: web.Request) -> web.Response:
         context.metrics.set(metrics.OPEN_ALARMS, one["alarms"]["open"], one["model"])
         context.metrics.set(metrics.WAITING, one["waiting"], one["model"])
         _tell_performance(context, one)
+        _tell_estimate(context.metrics, one)
     context.metrics.set(metrics.RETRAINS_RUNNING, sum(one["retrains"]["running"] for one in found))
     body, content_type = context.metrics.exposition(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
@@ -66,6 +68,17 @@ def _tell_performance(context: Context, status: Mapping[str, Any]) -> None:
             context.metrics.set(metrics.PERFORMANCE, one["value"], *name)
             for bound in ("low", "high"):
                 context.metrics.set(metrics.PERFORMANCE_BOUND, one[bound], *name, bound)
+
+
+def _tell_estimate(told: Metrics, status: Mapping[str, Any]) -> None:
+    estimate, model = status["estimate"], status["model"]
+    if estimate is None:
+        return
+    told.set(metrics.ESTIMATE_TRUSTED, estimate["trusted"], model)
+    if estimate["value"] is not None:
+        told.set(metrics.ESTIMATED, estimate["value"], model, estimate["metric"])
+        for bound in ("low", "high"):
+            told.set(metrics.ESTIMATED_BOUND, estimate[bound], model, estimate["metric"], bound)
 
 
 def _unless(trouble: str | None) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table
 
 from daemon.fleet.workers import Role
+from daemon.monitoring.estimate_stream import State
 from daemon.stores import tables
 from daemon.web.problem import ProblemKind
 from detectors.columns import Stream
@@ -131,6 +132,30 @@ _MEASURED: Final = _object(
     },
     ("metric", "value", "low", "high", "rows", "classes", "why_not"),
 )
+_ESTIMATED: Final = {
+    **dict.fromkeys(("value", "low", "high"), _or_null(NUMBER)),
+    "real": {**_or_null(NUMBER), "description": "what the labels of these rows say, as far as they have come"},
+    "rows": {**_or_null(WHOLE), "description": "rows that are estimated together"},
+    **dict.fromkeys(("first_row", "last_row"), _or_null(WHOLE)),
+    "last_ts": _EPOCH,
+    "labels": {**_or_null(WHOLE), "description": "of these rows, how many have their label"},
+}
+_ESTIMATE: Final = {
+    "metric": {**TEXT, "enum": ["accuracy", "mae"]},
+    "state": {**TEXT, "enum": list(State)},
+    "trusted": FLAG,
+    "distrusted_since": _object(
+        {"row": WHOLE, "ts": NUMBER},
+        ("row", "ts"),
+        type=["object", "null"],
+        description="where labels showed that the estimates were wrong, until they are learned anew",
+    ),
+    "learning": {
+        "type": ["array", "null"],
+        "items": WHOLE,
+        "description": "labels that it has, and labels that it learns from; null once it has learned",
+    },
+}
 
 MODEL: Final = _object(
     {
@@ -166,6 +191,21 @@ MODEL: Final = _object(
             ("metric", "value", "low", "high", "reference"),
             type=["object", "null"],
             description="over the latest labelled rows, with an interval of 95 %; null without labels",
+        ),
+        "estimate": _object(
+            {
+                **_ESTIMATE,
+                **_ESTIMATED,
+                "checked": _object(
+                    _ESTIMATED,
+                    tuple(_ESTIMATED),
+                    type=["object", "null"],
+                    description="the newest rows of which at least half have their label",
+                ),
+            },
+            (*_ESTIMATE, *_ESTIMATED, "checked"),
+            type=["object", "null"],
+            description="before labels come: of the newest rows, with an interval of 95 %; null where that is off",
         ),
         "rows": WHOLE,
         "first_ts": _EPOCH,

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.stores.tables import alarms, counters, jobs, models
+from daemon.checkpoint import ESTIMATE
+from daemon.stores.tables import alarms, counters, jobs, models, states
 
 ACTIVE: Final = frozenset({"queued", "running"})
 
@@ -28,8 +30,10 @@ async def statuses(
     counts = await _counters(connection, only)
     raised = await _by_state(connection, alarms, only)
     trained = await _by_state(connection, jobs, only)
+    estimates = await _estimates(connection, only)
     return [
         _status(dict(row), counts[row["model"]], raised[row["model"]], trained[row["model"]], lag)
+        | {"estimate": estimates.get(row["model"])}
         for row in (await connection.execute(rows)).mappings()
     ]
 
@@ -79,6 +83,11 @@ async def _counters(connection: AsyncConnection, only: Sequence[str] | None) -> 
     for model, name, value in await connection.execute(rows):
         found[model][name] = value
     return found
+
+
+async def _estimates(connection: AsyncConnection, only: Sequence[str] | None) -> dict[str, Any]:
+    rows = select(states.c.model, states.c.data).where(states.c.part == ESTIMATE, *_of(states.c.model, only))
+    return {model: msgspec.msgpack.decode(data) for model, data in await connection.execute(rows)}
 
 
 async def _by_state(

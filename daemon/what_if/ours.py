@@ -62,7 +62,7 @@ class Ours:
         self._pipeline = Pipeline(
             store,
             None,
-            lambda model: make_monitor(model, settings),
+            lambda model: make_monitor(model, settings, estimated=False),
             self._respond,
             clock=time.time,
             checkpoint_seconds=FAR_CHECKPOINTS_SECONDS,

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from browser import Tab, browse, find_chromium
 from page_server import ODD_PATH, serving
+from seeded_estimates import report, seed_estimate
 from seeded_fleet import seed_fleet
 from seeded_store import NOW
 from sqlalchemy import insert, update
@@ -115,6 +116,21 @@ class TestSight:
             assert await tab.run("[...document.querySelectorAll('.plot canvas')].every((one) => one.mine)")
             assert [url for url in tab.requests if "since_row=26000" in url], "only what is new is asked for"
             assert "75.0%" in await tab.run("document.querySelector('#performance-chart .readout').textContent")
+            blameless(tab, server)
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("width", [PHONE, DESK], ids=["phone", "desk"])
+    async def test_estimates_are_drawn_with_what_the_labels_say(
+        self, tmp_path: Path, tab: Tab, width: int, *, dark: bool
+    ) -> None:
+        async with serving(tmp_path) as (server, store):
+            await seed_estimate(store, "loans", report(distrusted=True))
+            await tab.open(f"{server.url}models/loans", width, dark=dark)
+            await tab.until("document.querySelectorAll('.plot canvas').length === 3")
+            readout = "document.querySelector('#estimate-chart .readout').textContent"
+            await tab.until(f"{readout}.includes('by labels')")
+            assert "row 24,999" in await tab.run(readout)
+            assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
             blameless(tab, server)
 
     async def test_follows_the_store_without_a_jump(self, tmp_path: Path, tab: Tab) -> None:

@@ -17,6 +17,7 @@ DATA = {
     "strange_rows": "kdd_smtp",
     "estimates": "employment_ma",
     "wrong_estimates": "employment_ma",
+    "estimate_stream": "employment_ma",
     "triage_credit": "credit_default",
 }
 NO_TINY_FORM = {"employment_alarms", "retraining"}

@@ -13,7 +13,8 @@ from bench.quality import employment
 from bench.quality.peers.environment import ask
 from bench.quality.table import NOT_RUN, Column, Line, NotRun, Row, Run, Table, find, shown
 from detectors.columns import Columns, Stream
-from detectors.loss_estimate import Expected, LossEstimate
+from detectors.loss_estimate import LossEstimate
+from detectors.loss_model import Expected
 
 BINS = 50
 Z = 1.959964

@@ -10,7 +10,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const colours = () => ({
     ink: css("--ink"), soft: css("--soft"), faint: css("--faint"), line: css("--line"),
-    alarm: css("--alarm"), retrain: css("--retraining"), promotion: css("--steady"), rollback: css("--held"),
+    estimate: css("--learning"), alarm: css("--alarm"), retrain: css("--retraining"), promotion: css("--steady"), rollback: css("--held"),
   });
   const number = (value) => {
     const size = Math.abs(value);
@@ -36,10 +36,13 @@
     return { row, rows, ts, value: turn(value), low: turn(inverted ? high : low), high: turn(inverted ? low : high), reference: turn(reference) };
   };
 
-  const columns = (points) => [
-    points.map((point) => point.row), points.map((point) => point.low), points.map((point) => point.high),
-    points.map((point) => point.reference), points.map((point) => point.value),
-  ];
+  const series = (points, ...names) => names.map((name) => points.map((point) => point[name]));
+  // what is drawn beside has rows of its own
+  const columns = ({ points, beside }) => {
+    const own = series(points, "row", "low", "high", "reference", "value");
+    return beside.length ? uPlot.join([own, series(beside, "row", "value")]) : own;
+  };
+  const at = (points, row) => points.find((point) => point.row >= row) ?? points.at(-1);
 
   const timeAt = (points, row) => {
     let after = points.findIndex((point) => point.row >= row);
@@ -78,20 +81,24 @@
   };
 
   const say = (chart) => (plot) => {
-    const { figure, points } = chart;
+    const { figure, points, beside } = chart;
     const { idx, left } = plot.cursor;
-    const point = points[idx ?? points.length - 1];
+    const row = idx == null ? Infinity : plot.data[0][idx];
+    const point = at(points, row), labelled = at(beside, row);
     if (!point) return;
     const metric = figure.dataset.metric;
     const parts = [`row ${point.row.toLocaleString("en-GB")}`, time(point.ts)];
     if (point.value !== null) parts.push(text(point.value, metric) + (point.low < point.high ? ` (${text(point.low, metric)} – ${text(point.high, metric)})` : ""));
+    if (labelled) parts.push(`by labels ${text(labelled.value, metric)}`);
     if (point.reference !== null) parts.push(`reference ${text(point.reference, metric)}`);
     const near = idx == null ? [] : marksOf(figure).filter(([row]) => Math.abs(plot.valToPos(row, "x") - left) < NEAR_PX);
     chart.readout.textContent = [...near.map(([, , title]) => title), parts.join(" · ")].join(" — ");
   };
 
   const options = (chart, width, height) => {
-    const tint = colours(), metric = chart.figure.dataset.metric;
+    const tint = colours(), { metric, beside } = chart.figure.dataset;
+    const line = beside ? tint.estimate : tint.ink, spanGaps = true;
+    const dots = (stroke) => ({ show: (plot) => plot.data[0].length < FEW_POINTS, size: 6, fill: stroke });
     const font = `12px ${css("--sans")}`;
     const grid = { stroke: tint.line, width: 1 }, none = { show: false };
     return {
@@ -107,11 +114,12 @@
       ],
       series: [
         {},
-        { stroke: "transparent", points: none }, { stroke: "transparent", points: none },
+        { stroke: "transparent", points: none, spanGaps }, { stroke: "transparent", points: none, spanGaps },
         { stroke: tint.soft, width: 1, dash: [4, 4], points: none },
-        { stroke: tint.ink, width: 1.75, points: { show: (plot) => plot.data[0].length < FEW_POINTS, size: 6, fill: tint.ink } },
+        { stroke: line, width: 1.75, points: dots(line), spanGaps },
+        ...(chart.beside.length ? [{ stroke: tint.ink, width: 1.75, points: dots(tint.ink), spanGaps }] : []),
       ],
-      bands: [{ series: [2, 1], fill: `${tint.ink}1a` }],
+      bands: [{ series: [2, 1], fill: beside ? `${line}2e` : `${line}1a` }],
       hooks: { draw: [drawMarks(chart)], setCursor: [say(chart)] },
     };
   };
@@ -119,23 +127,31 @@
   const build = (chart) => {
     chart.plot?.destroy();
     const box = chart.box.getBoundingClientRect();
-    chart.plot = new uPlot(options(chart, box.width, box.height), columns(chart.points), chart.box);
+    chart.plot = new uPlot(options(chart, box.width, box.height), columns(chart), chart.box);
     say(chart)(chart.plot);
   };
 
-  const load = async (chart) => {
-    const { figure } = chart, { model, signal, category } = figure.dataset;
-    const last = chart.points.at(-1)?.row;
+  const measured = (model, signal, since) => {
     const query = new URLSearchParams({ signal, limit: MOST_POINTS });
-    if (last !== undefined) query.set("since_row", last + 1);
-    const answer = await fetch(`/v1/models/${encodeURIComponent(model)}/signals?${query}`);
+    if (since !== undefined) query.set("since_row", since);
+    return fetch(`/v1/models/${encodeURIComponent(model)}/signals?${query}`);
+  };
+
+  const load = async (chart) => {
+    const { figure } = chart, { model, signal, category, beside } = figure.dataset;
+    const last = chart.points.at(-1)?.row, drawnBeside = chart.beside.length > 0;
+    const answer = await measured(model, signal, last === undefined ? last : last + 1);
     if (!answer.ok || chart.signal !== signal || chart.category !== category) return;
     // the reference of another version may have had most of another category: that is no point of this line
     const alike = (item) => item.value !== null && item.category === (figure.dataset.category ?? null);
     const fresh = (await answer.json()).items.reverse().filter(alike).map((item) => upright(item, figure));
     chart.points = [...chart.points, ...fresh].slice(-MOST_POINTS);
-    if (chart.plot && last !== undefined) {
-      chart.plot.setData(columns(chart.points));
+    if (beside && chart.points.length) {
+      const real = await measured(model, beside, chart.points[0].row);
+      if (real.ok) chart.beside = (await real.json()).items.reverse().filter((item) => item.value !== null).map((item) => upright(item, figure));
+    }
+    if (chart.plot && last !== undefined && drawnBeside === chart.beside.length > 0) {
+      chart.plot.setData(columns(chart));
       say(chart)(chart.plot);
     } else build(chart);
   };
@@ -145,17 +161,17 @@
       let chart = drawn.get(figure.id);
       if (!chart || chart.figure !== figure) {
         chart?.plot?.destroy();
-        chart = { figure, box: figure.querySelector(".plot"), readout: figure.querySelector(".readout"), points: [] };
+        chart = { figure, box: figure.querySelector(".plot"), readout: figure.querySelector(".readout"), points: [], beside: [] };
         drawn.set(figure.id, chart);
         new ResizeObserver(() => {
           const box = chart.box.getBoundingClientRect();
           if (chart.plot && box.width) chart.plot.setSize({ width: box.width, height: box.height });
         }).observe(chart.box);
       }
-      const { signal, category, lastRow, marks } = figure.dataset;
-      if (chart.signal !== signal || chart.category !== category) Object.assign(chart, { signal, category, points: [], lastRow: null });
-      if (chart.lastRow !== lastRow) {
-        chart.lastRow = lastRow;
+      const { signal, category, lastRow, besideRow, marks } = figure.dataset;
+      if (chart.signal !== signal || chart.category !== category) Object.assign(chart, { signal, category, points: [], beside: [], lastRow: null });
+      if (chart.lastRow !== lastRow || chart.besideRow !== besideRow) {
+        Object.assign(chart, { lastRow, besideRow });
         load(chart).catch(() => { chart.lastRow = null; });
       } else if (chart.marks !== marks) chart.plot?.redraw();
       chart.marks = marks;
