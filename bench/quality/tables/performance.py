@@ -1,16 +1,7 @@
-"""Real performance: how often its intervals of 95 % hold, on simulated rows whose truth is known, and what it costs.
+"""Real performance: how often its intervals of 95 % hold, on simulated rows whose truth is known, and what it costs."""
 
-    python bench/performance.py [--runs N]
-
-Beside ours: an interval that is always as wide as can be would hold always, so the width is printed as well; and the
-expected calibration error with a bootstrap, which is how that is usually bounded.
-"""
-
-import argparse
-import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -18,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench.quality.table import Column, Line, Row, Run, Size, Table, Value
 from daemon.monitoring import class_metrics, number_metrics
 from daemon.monitoring.labelled import Outcomes
 from daemon.monitoring.measured import Measured
@@ -30,37 +20,34 @@ from daemon.monitoring.tasks import Task
 SEED = 71
 RESAMPLES = 200
 MANY = 1_000_000
+WINDOWS = (200, 2_000)
+CHUNK = 100
 Draw = Callable[[np.random.Generator, int], Measured]
 
 
-def main() -> None:
-    """Print one line a metric, law and number of rows; then the costs."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=2_000)
-    runs = parser.parse_args().runs
-    print(f"intervals of 95 %, {runs:,} windows each")
-    print(f"{'metric':<44} {'rows':>6} {'truth':>8} {'holds':>7} {'width':>7}")
+def measure(run: Run) -> Iterator[Row]:
+    """A row for each metric, law and number of rows; then what figures cost."""
+    runs = run.size.of(5, 1_000, 5_000)
     for name, draw, truth in (*_two_classes(), *_several_classes(), *_probabilities(), *_numbers()):
-        for rows in (200, 2_000):
-            _tell(name, rows, truth, [draw(rng, rows) for rng in _generators(runs)])
+        for rows in WINDOWS:
+            yield _row(name, rows, truth, [draw(rng, rows) for rng in _generators(runs)])
     draw, truth = _expected_calibration_error()
-    _tell(
-        "beside: expected calibration error, right", 2_000, truth, [draw(rng, 2_000) for rng in _generators(runs // 10)]
-    )
-    _costs()
+    name = "beside: expected calibration error, bootstrap"
+    yield _row(name, WINDOWS[-1], truth, [draw(rng, WINDOWS[-1]) for rng in _generators(runs // 10 or 1)])
+    yield from _costs(1 if run.size is Size.TINY else 500)
 
 
 def _generators(runs: int) -> list[np.random.Generator]:
     return [np.random.default_rng((SEED, run)) for run in range(runs)]
 
 
-def _tell(name: str, rows: int, truth: float, found: Sequence[Measured]) -> None:
+def _row(name: str, rows: int, truth: float, found: Sequence[Measured]) -> Row:
     known = [(one.low, one.high) for one in found if one.low is not None and one.high is not None]
+    told: dict[str, Value] = {"metric": name, "rows": rows, "truth": truth, "runs": len(found)}
     if not known:
-        print(f"{name:<44} {rows:>6} {truth:>8.4f} {'-':>7} {'-':>7}")
-        return
-    holds = np.mean([low <= truth <= high for low, high in known])
-    print(f"{name:<44} {rows:>6} {truth:>8.4f} {holds:>7.1%} {np.mean(np.diff(known)):>7.4f}")
+        return told
+    holds = float(np.mean([low <= truth <= high for low, high in known]))
+    return told | {"holds": holds, "width": float(np.mean(np.diff(known)))}
 
 
 def _two_classes() -> list[tuple[str, Draw, float]]:
@@ -160,35 +147,34 @@ def _expected_calibration_error() -> tuple[Draw, float]:
     return draw, 0.0
 
 
-def _costs() -> None:
-    print("\nof 2,000 rows: all figures, and to take in 100 rows, and what a checkpoint stores of them")
-    rng, rows = np.random.default_rng(SEED), 2_000
+def _costs(times: int) -> Iterator[Row]:
+    """Of a window that is full."""
+    rng, rows = np.random.default_rng(SEED), WINDOWS[-1]
     for task, classes in ((Task.REGRESSION, 0), (Task.BINARY, 2), (Task.MULTICLASS, 5), (Task.MULTICLASS, 20)):
         names = tuple(f"class {place}" for place in range(classes))
         if task is Task.REGRESSION:
-            numbers = rng.normal(size=(2, rows))
-            taken = Outcomes(np.arange(rows), np.abs(numbers[0] - numbers[1]), *numbers, Scores.none(rows))
+            predicted, came = rng.normal(size=rows), rng.normal(size=rows)
+            taken = Outcomes(np.arange(rows), np.abs(predicted - came), predicted, came, Scores.none(rows))
         else:
             given = rng.dirichlet(np.ones(classes), rows)
-            labels = (rng.random(rows)[:, None] > given.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
-            said, came = (np.array(names, dtype=object)[one] for one in (given.argmax(axis=1), labels))
+            codes = (rng.random(rows)[:, None] > given.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
+            said, came = (np.array(names, dtype=object)[one] for one in (given.argmax(axis=1), codes))
             values = np.column_stack((np.full(rows, np.nan), given)).astype(np.float32)
             taken = Outcomes(np.arange(rows), (said != came).astype(np.float64), said, came, Scores(names, values))
         performance = Performance(rows)
         performance.add(taken)
+        some = slice(CHUNK)
         few = Outcomes(
-            *(getattr(taken, name)[:100] for name in ("rows", "errors", "predictions", "labels")),
-            taken.scores.at(slice(100)),
+            taken.rows[some], taken.errors[some], taken.predictions[some], taken.labels[some], taken.scores.at(some)
         )
-        figures = _microseconds(lambda: performance.report(task, float(rng.random())))  # noqa: B023 (called at once)
-        more = _microseconds(lambda: performance.add(few))  # noqa: B023 (likewise)
-        state = performance.labelled.state()
-        size = len(performance.errors()) + len(msgspec.msgpack.encode(state))
+        figures = _microseconds(lambda: performance.report(task, float(rng.random())), times)  # noqa: B023 (called at once)
+        more = _microseconds(lambda: performance.add(few), times)  # noqa: B023 (likewise)
+        size = len(performance.errors()) + len(msgspec.msgpack.encode(performance.labelled.state()))
         what = "numbers" if task is Task.REGRESSION else f"{classes} classes"
-        print(f"{what:<12} {figures:>6.0f} µs {more:>6.1f} µs {size / 1_000:>6.0f} kB")
+        yield {"metric": f"cost: {what}", "rows": rows, "figures": figures, "more": more, "stored": size / 1_000}
 
 
-def _microseconds(call: Callable[[], object], times: int = 500) -> float:
+def _microseconds(call: Callable[[], object], times: int) -> float:
     taken = []
     for _ in range(times):
         started = time.perf_counter()
@@ -197,5 +183,40 @@ def _microseconds(call: Callable[[], object], times: int = 500) -> float:
     return float(np.median(taken)) * 1e6
 
 
-if __name__ == "__main__":
-    main()
+def lines(rows: Sequence[Row]) -> list[Line]:
+    """The least share of intervals that hold."""
+    held = [
+        float(one) for row in rows if isinstance(one := row.get("holds"), float) and "beside" not in str(row["metric"])
+    ]
+    beside = [
+        float(one) for row in rows if isinstance(one := row.get("holds"), float) and "beside" in str(row["metric"])
+    ]
+    told = f"{min(held):.1%} to {max(held):.1%}".replace("%", " %") if held else "-"
+    other = f"expected calibration error with a bootstrap {beside[0]:.0%}".replace("%", " %") if beside else ""
+    return [Line("real performance, 8 metrics: share of 95 % intervals that hold", told, other)]
+
+
+TABLE = Table(
+    name="performance",
+    title="Real performance: its intervals",
+    meaning="""\
+How often the intervals of 95 % of docs/performance.md hold, on simulated rows whose truth is known, and how wide they
+are on average: an interval that is always as wide as can be would hold always. Beside ours the expected calibration
+error with a bootstrap, which is how that is usually bounded. Cost, of a full window: the time to work out all figures,
+to take in 100 rows more, and what a checkpoint stores of them.""",
+    seeds=f"{SEED} with the number of the run",
+    columns=(
+        Column("metric", "metric, law"),
+        Column("rows", "rows", ",.0f"),
+        Column("truth", "truth", ".4f"),
+        Column("holds", "intervals that hold", ".1%"),
+        Column("width", "their width", ".4f"),
+        Column("figures", "all figures, µs", ",.0f"),
+        Column("more", "100 rows more, µs", ",.1f"),
+        Column("stored", "stored, kB", ",.0f"),
+        Column("runs", "windows", ",.0f"),
+    ),
+    grouped=1,
+    measure=measure,
+    lines=lines,
+)
