@@ -22,6 +22,7 @@ RESAMPLES = 200
 MANY = 1_000_000
 WINDOWS = (200, 2_000)
 CHUNK = 100
+BESIDE = "beside:"
 Draw = Callable[[np.random.Generator, int], Measured]
 
 
@@ -32,7 +33,7 @@ def measure(run: Run) -> Iterator[Row]:
         for rows in WINDOWS:
             yield _row(name, rows, truth, [draw(rng, rows) for rng in _generators(runs)])
     draw, truth = _expected_calibration_error()
-    name = "beside: expected calibration error, bootstrap"
+    name = f"{BESIDE} expected calibration error, bootstrap"
     yield _row(name, WINDOWS[-1], truth, [draw(rng, WINDOWS[-1]) for rng in _generators(runs // 10 or 1)])
     yield from _costs(1 if run.size is Size.TINY else 500)
 
@@ -185,12 +186,9 @@ def _microseconds(call: Callable[[], object], times: int) -> float:
 
 def lines(rows: Sequence[Row]) -> list[Line]:
     """The least share of intervals that hold."""
-    held = [
-        float(one) for row in rows if isinstance(one := row.get("holds"), float) and "beside" not in str(row["metric"])
-    ]
-    beside = [
-        float(one) for row in rows if isinstance(one := row.get("holds"), float) and "beside" in str(row["metric"])
-    ]
+    shares = [(str(row["metric"]), float(one)) for row in rows if isinstance(one := row.get("holds"), float)]
+    beside = [share for metric, share in shares if metric.startswith(BESIDE)]
+    held = [share for metric, share in shares if not metric.startswith(BESIDE)]
     told = f"{min(held):.1%} to {max(held):.1%}".replace("%", " %") if held else "-"
     other = f"expected calibration error with a bootstrap {beside[0]:.0%}".replace("%", " %") if beside else ""
     return [Line("real performance, 8 metrics: share of 95 % intervals that hold", told, other)]
