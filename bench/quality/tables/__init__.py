@@ -41,6 +41,7 @@ TABLES: tuple[Table, ...] = (
     wrong_estimates.TABLE,
     estimate_stream.TABLE,
     performance.TABLE,
+    performance.COST,
     triage.SEEDED,
     triage.CREDIT,
     ranking.TABLE,
