@@ -22,5 +22,5 @@ class MonitorOptions:
     most_features: int = 2_000
     segments: tuple[str, ...] = ("carried",)
     positive: str | None = None
-    estimates: EstimateOptions | None = None
+    estimates: EstimateOptions | None = field(default_factory=EstimateOptions)
     limits: EventLimits = field(default_factory=EventLimits)
