@@ -13,6 +13,8 @@ LESS: Final = (1 / 1.35, 1 / 1.75, 1 / 2.5)
 STAKES: Final = (0.05, 0.15, 0.4)
 """Shares of the evidence that are bet on larger losses, where losses are numbers."""
 SMALLEST: Final = 1e-6
+AT_ONCE: Final = 100
+"""Rows by which evidence grows at once: no odds of ``MORE`` and ``LESS`` to this power are too large for a number."""
 LARGEST_FACTOR: Final = 1e20
 """What one row does to the evidence, at most: more than any threshold, and no overflow."""
 
@@ -43,16 +45,25 @@ class EstimateCheck:
         found = []
         done = 0
         while done < len(factor):
-            rest = factor[done:]
-            after = advance(rest, np.ones(len(rest), dtype=np.int64), self._weights, self._evidence)
+            part = factor[done : done + AT_ONCE]
+            after = self._after(part)
             over = np.flatnonzero(after.sum(axis=1) >= self._threshold)
             if not len(over):
                 self._evidence = after[-1]
-                break
+                done += len(part)
+                continue
             done += int(over[0]) + 1
             found.append(done - 1)
             self._evidence = np.zeros(len(self._weights))
         return found
+
+    def _after(self, factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The evidence after each row."""
+        if not self._binary:  # nothing bounds what a row does to it
+            return advance(factor, np.ones(len(factor), dtype=np.int64), self._weights, self._evidence)
+        grown = np.cumprod(factor, axis=0)
+        before = np.concatenate((np.ones((1, factor.shape[1])), grown[:-1]))
+        return grown * (self._evidence + self._weights * np.cumsum(1 / before, axis=0))
 
     def state(self) -> list[float]:
         """The evidence so far, as plain values."""
