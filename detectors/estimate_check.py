@@ -63,7 +63,8 @@ class EstimateCheck:
             return advance(factor, np.ones(len(factor), dtype=np.int64), self._weights, self._evidence)
         grown = np.cumprod(factor, axis=0)
         before = np.concatenate((np.ones((1, factor.shape[1])), grown[:-1]))
-        return grown * (self._evidence + self._weights * np.cumsum(1 / before, axis=0))
+        after: NDArray[np.float64] = grown * (self._evidence + self._weights * np.cumsum(1 / before, axis=0))
+        return after
 
     def state(self) -> list[float]:
         """The evidence so far, as plain values."""
