@@ -50,7 +50,7 @@ class EstimateOptions:
 
     labels: int = 2_000
     chunk_rows: int = 500
-    sample_rows: int = 500
+    sample_rows: int = 300
     most_chunks: int = 50
     most_values: int = 60_000
     tolerance: float = 0.01
