@@ -1,17 +1,20 @@
 """What all tests share."""
 
+import logging
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 import s3_server
+import structlog
 from alibi_detect_once import AlibiOnce, NoAlibi
 from databases import Database, Postgresql, Sqlite, sqlite
 from hypothesis import settings
 from kafka_broker import Broker, NoBroker
 from postgresql_server import NoServer, server
 
+from daemon import logs
 from retrain.storage import FolderStorage, S3Storage, open_storage
 from retrain.storage.address import Keys
 from retrain.storage.base import Storage
@@ -31,6 +34,20 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if variable.startswith(("DRIFTD_", "AWS_")) and not variable.startswith("DRIFTD_TEST_"):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # no test asks a cloud who it is
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Whatever a test does to the logging of this process, the next one finds it as this one did."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+    logs._present = logs.Redactor(())
+    for name in logs.CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

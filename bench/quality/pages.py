@@ -113,8 +113,6 @@ def readme(text: str, tables: Iterable[Table], results: Results) -> str:
         result = results.of(table.name)
         if result is not None:
             lines += [[one.what, one.driftd, one.beside] for one in table.lines(result.rows)]
-        elif table.lines([]):
-            lines.append([table.title, NOT_MEASURED, ""])
     return f"{before}{BEGIN}\n{MADE}\n\n{_rows(lines)}\n{END}{after}"
 
 

@@ -1,12 +1,10 @@
 """What every notifier promises, whatever the service does."""
 
 import io
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
-import structlog
 from slack_server import Fault, SlackServer
 
 from daemon import logs
@@ -83,15 +81,11 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SlackServer]:
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
+def written(logging_as_before: None) -> io.StringIO:
     """All that is logged, at the level that says most."""
     stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     logs.configure(LogLevel.DEBUG, LogFormat.JSON, stream=stream, environ={})
-    yield stream
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
+    return stream
 
 
 def test_every_notifier_has_a_case() -> None:

@@ -2,14 +2,12 @@
 
 import asyncio
 import io
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from alerting import SLACK, START, Killed, World, world
 from databases import Database
 from slack_server import Fault
@@ -30,14 +28,10 @@ async def either(request: pytest.FixtureRequest, tmp_path: Path, database: Datab
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
+def written(logging_as_before: None) -> io.StringIO:
     stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     logs.configure(LogLevel.INFO, LogFormat.JSON, stream=stream, environ={})
-    yield stream
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
+    return stream
 
 
 async def test_killed_before_anything_left_it_is_sent_exactly_once(either: World) -> None:

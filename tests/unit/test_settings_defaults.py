@@ -59,6 +59,7 @@ def alike(value: object) -> object:
                 "most_features": Settings().limits.features,
                 "task": None,
                 "limits": EventLimits(),
+                "estimates": None,  # which has settings of its own
             },
         ),
     ],
