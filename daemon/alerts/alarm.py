@@ -197,7 +197,7 @@ def moved(alarms: Iterable[Alarm], smallest_share: float = 0.05) -> list[tuple[s
         for signal, share in alarm.ranking:
             # an alarm that ranks only its own signal says nothing by it
             if share >= smallest_share and signal not in (alarm.signal, "error"):
-                ranked.setdefault(signal, f"{percent(share)} of the shift")
+                ranked.setdefault(signal, _going_together(alarm.evidence, signal) or f"{percent(share)} of the shift")
     found |= {signal: how for signal, how in ranked.items() if signal not in found}
     return [(spoken(signal), how) for signal, how in found.items()]
 
@@ -217,9 +217,17 @@ def _shift(evidence: Mapping[str, Any]) -> str:
         parts.insert(0, f"mean {figure(before)} -> {figure(after)}")
     elif evidence.get("bin") and _share(evidence):
         parts.insert(0, f"{evidence['bin']} in {_share(evidence)}")
-    for one, other, then, now in evidence.get("together", ())[:1]:
-        parts.insert(0, f"{spoken(one)} with {spoken(other)} {figure(then)} -> {figure(now)}")
+    for pair in evidence.get("together", ())[:1]:
+        parts.insert(0, f"{spoken(pair[0])} {_going_together(evidence, pair[0])}")
     return ", ".join(parts)
+
+
+def _going_together(evidence: Mapping[str, Any], signal: str) -> str:
+    """With which other signal it goes together otherwise than before, where that was found."""
+    for one, other, then, now in evidence.get("together", ()):
+        if signal in (one, other):
+            return f"with {spoken(other if signal == one else one)} {figure(then)} -> {figure(now)}"
+    return ""
 
 
 def _gap(evidence: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.alerts.alarm import Alarm
+from daemon.alerts.alarm import Alarm, moved
 from daemon.alerts.briefing import Briefing
 from daemon.alerts.figures import figure
 from daemon.alerts.inhibit import explanation
@@ -174,6 +174,17 @@ def test_news_say_what_is_new_and_how_things_stand() -> None:
         " also what goes into the model has moved: income (mean 41,000 -> 52,300, stability index 0.31)"
     )
     assert "2 alarms open: the model errs more often" in plain(message)
+
+
+def test_features_that_go_together_otherwise_than_before_are_named_with_each_other() -> None:
+    together = {"effect": 0.7, "together": [["feature:age", "feature:income", 0.88, 0.36]]}
+    ranking = (("feature:age", 0.45), ("feature:income", 0.45), ("feature:tenure", 0.1))
+    alarm = replace(CONCEPT, kind=Kind.DRIFT, signal="features", evidence=together, ranking=ranking)
+    assert moved([alarm]) == [
+        ("age", "with income 0.88 -> 0.36"),
+        ("income", "with age 0.88 -> 0.36"),
+        ("tenure", "10 % of the shift"),
+    ]
 
 
 def test_a_detail_has_the_figures_behind_an_alarm() -> None:
