@@ -43,9 +43,9 @@ def errors(known: Known, moved: Moves | None) -> Errors | None:
     prediction, predictions = known.prediction
     _, mine, theirs = np.intersect1d(outcomes.rows, predictions.rows, return_indices=True)
     _, ref_mine, ref_theirs = np.intersect1d(outcome.sample_rows, prediction.sample_rows, return_indices=True)
-    if len(mine) < FEWEST_LABELS or len(ref_mine) < FEWEST_LABELS:
-        return None
     e = outcome.signals.index("error")
+    if len(mine) < FEWEST_LABELS or len(ref_mine) < FEWEST_LABELS or not np.isfinite(outcome.sample[:, e]).any():
+        return None  # too few labels, or nothing known of errors: labels of models that predicted nothing
     cut = 0.5 if outcome.bins[e].width == FIRST_BIN + 2 else float(np.nanmedian(outcome.sample[:, e]))
     wrong, was_wrong = (rows[:, e] > cut for rows in (outcomes.points[mine], outcome.sample[ref_mine]))
     scored = "score" in prediction.signals

@@ -168,6 +168,16 @@ def test_without_labels_nobody_sees_that_the_concept_has_changed() -> None:
     assert "only labels can tell" in found.text
 
 
+@pytest.mark.filterwarnings("error")
+def test_labels_of_a_model_that_predicts_nothing_say_nothing_of_its_errors() -> None:
+    learned = world(np.random.default_rng(0), ROWS)
+    rows = after(moved=1.0)
+    for one in (learned, rows):
+        one[Stream.OUTCOME]["error"][:] = np.nan
+    references = {stream: Reference.learn(rows_of(stream, values)) for stream, values in learned.items()}
+    assert triage(INCOME, known(rows, references)).cause is Cause.COVARIATE_SHIFT
+
+
 def test_errors_of_rows_that_are_broken_are_those_of_the_data() -> None:
     rows = broken(some(np.nan, 2), n=400)
     wrong = rows[Stream.OUTCOME]["error"]
