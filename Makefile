@@ -31,7 +31,7 @@ LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11
 help: ## list what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
 
-demo: $(INSTALLED) ## the whole loop before your eyes, in under three minutes
+demo: $(INSTALLED) ## the whole loop before your eyes, in under a minute
 	@$(BIN)/driftd demo $(ARGS)
 
 run: $(INSTALLED) ## the daemon, on http://127.0.0.1:6066
