@@ -26,16 +26,18 @@ LOCK_VENV = $(VENV)-lock
 LOCK = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench docs soak alibi peers lock clean
+.PHONY: help demo run install test lint bench docs soak alibi peers lock clean
 
 help: ## list what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## the whole loop before your eyes, in under a minute
 	@$(BIN)/driftd demo $(ARGS)
 
 run: $(INSTALLED) ## the daemon, on http://127.0.0.1:6066
 	@$(BIN)/driftd run $(ARGS)
+
+install: $(INSTALLED) ## driftd and what it needs into .venv, nothing more
 
 test: $(INSTALLED_DEV) ## all tests; what this machine cannot offer is skipped by name
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)

@@ -18,6 +18,7 @@ from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
 from daemon.lifecycle.policy import Action, Facts, Trigger, decide
 from daemon.monitoring import references
 from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
+from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.monitoring.scores import RowScores
 from daemon.pipeline import Pipeline
@@ -53,6 +54,8 @@ class Result:
     alarms: int = 0
     recovered: int = 0
     decisions: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    """Of models of which nothing was watched: how many more rows their reference would have taken."""
 
 
 class LabelledTables:
@@ -149,6 +152,10 @@ class Replay:
                         self._raised = []
                 if self._estimator is not None:
                     self.estimates += self._estimator.end()
+                for model, monitor in pipeline.monitors.items():
+                    missing = monitor.until_learned()
+                    if missing is not None and all(window.learning for window in monitor.windows.values()):
+                        self.result.missing[model] = min(missing)
             finally:
                 if alibi is not None:
                     alibi.close()
@@ -233,6 +240,7 @@ class WouldTrain:
             kind=verdict.kind,
             alarm_row=verdict.row,
             broken=explanation(verdict.kind, verdict.evidence),
+            gap=GAP_FIELD in verdict.evidence,
             broken_since=explains_since(self._broken.of(model), verdict.evidence),
             labels=rules.minimum_labels,
         )

@@ -86,7 +86,7 @@ def replay(
     if is_wanted(found):
         wrong = "--what-if goes without it" if what_if else examine(environment_of(found))
         if wrong is not None:
-            click.secho(f"warning: nothing is asked of alibi-detect: {wrong}", fg="yellow", err=True)
+            _warn(f"nothing is asked of alibi-detect: {wrong}")
     if what_if:
         compare(found, source, shown=shown, as_json=as_json)
         return
@@ -108,8 +108,12 @@ def replay(
     if scores is not None:
         _write_scores(scores, run.scores)
     if estimates is not None:
-        _write_estimates(estimates, run.estimates)
+        _write_estimates(estimates, run.estimates, found.model(model).reference_rows)
     _conclude(run.result, as_json=as_json)
+
+
+def _warn(text: str) -> None:
+    click.secho(f"warning: {text}", fg="yellow", err=True)
 
 
 def _only_tables(files: tuple[Path, ...]) -> None:
@@ -142,6 +146,8 @@ def _print(alarm: dict[str, Any], *, as_json: bool) -> None:
     else:
         evidence = alarm["evidence"]
         moved = ", ".join(f"{signal} {share:.0%}" for signal, share in alarm["ranking"][:3])
+        for one, other, then, now in evidence.get("together", ())[:1]:
+            moved = f"{one} with {other} {then} -> {now}"
         click.echo(
             f"row {alarm['row']:>9,}  {alarm['kind']:<8} {alarm['signal']:<24} {alarm['severity']:<8}"
             f" since row {alarm['change_row']:,}: {evidence.get('effect_name')} {evidence.get('effect')}"
@@ -152,13 +158,15 @@ def _print(alarm: dict[str, Any], *, as_json: bool) -> None:
 def _conclude(result: Any, *, as_json: bool) -> None:
     if as_json:
         summary = {"rows": result.rows, "seconds": round(result.seconds, 3), "alarms": result.alarms}
-        say_json({"summary": {**summary, "decisions": result.decisions}})
+        say_json({"summary": {**summary, "decisions": result.decisions, "missing_rows": result.missing}})
     else:
         speed = result.rows / result.seconds if result.seconds else 0.0
         click.echo(
             f"{result.rows:,} rows in {result.seconds:.1f} s ({speed:,.0f} a second): {result.alarms} alarms,"
             f" {result.recovered} of them over, {result.decisions} retrains would have been asked for"
         )
+    for model, missing in result.missing.items():
+        _warn(f"nothing of {model} was watched: its reference lacks {missing:,} rows (--reference-rows, --reference)")
 
 
 def _size(path: Path) -> int:
@@ -174,7 +182,9 @@ def _write_scores(path: Path, scores: list[Any]) -> None:
         file.writelines(f"{row},{value:.9g}\n" for row, value in enumerate(values.tolist()))
 
 
-def _write_estimates(path: Path, estimates: list[Any]) -> None:
+def _write_estimates(path: Path, estimates: list[Any], learned_from: int) -> None:
+    if not estimates:
+        _warn(f"{path} has no estimate: they are learned from {learned_from:,} rows with labels (--reference-rows)")
     with path.open("w") as file:
         file.write("first_row,last_row,metric,estimate,low,high,real,wrong_since\n")
         for one in estimates:

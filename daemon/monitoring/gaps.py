@@ -18,7 +18,7 @@ from detectors.segments import LEAST_ROWS, OTHER, SLOTS, WINDOW_ROWS
 
 DETECTOR: Final = "segments"
 GAP_FIELD: Final = "field"
-"""Of the evidence of an alarm about a gap: by what the segments are divided."""
+"""Of the evidence of an alarm about a gap, and of no other: by what the segments are divided."""
 SELECTION, PREDICTION, ERROR_RATE, ERROR = "selection_rate", "mean_prediction", "error_rate", "mean_error"
 
 

@@ -16,6 +16,7 @@ from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
 from daemon.lifecycle.policy import Action, Facts, Trigger, decide, refits_due
 from daemon.lifecycle.policy import Rules as DecisionRules
 from daemon.monitoring import references
+from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.pipeline import Pipeline
 from daemon.settings import ModelSettings
@@ -167,6 +168,7 @@ class Ours:
             kind=alarm.kind,
             alarm_row=alarm.row,
             broken=explanation(alarm.kind, alarm.evidence),
+            gap=GAP_FIELD in alarm.evidence,
             broken_since=explains_since(self._broken.of(MODEL), alarm.evidence),
             last_finished=self._trained[-1] if self._trained else None,
             recent=tuple(self._trained),

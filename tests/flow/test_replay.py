@@ -171,6 +171,36 @@ def test_labels_that_come_late_teach_late_and_judge_late(scored: Path) -> None:
     assert wrong[0] < wrong[1]
 
 
+def test_a_history_that_is_too_short_says_what_it_lacks(history: Path) -> None:
+    written = history / "estimates.csv"
+    arguments = ["replay", str(history / "first.csv"), "--reference-rows", "3000", "--estimates", str(written)]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "nothing of default was watched: its reference lacks 500 rows" in result.stderr
+    assert "no estimate: they are learned from 3,000 rows with labels" in result.stderr
+    assert replayed(str(history / "first.csv"), "--reference-rows", "3000")[-1]["summary"]["missing_rows"] == {
+        "default": 500
+    }
+    assert replayed(str(history / "first.csv"), "--reference-rows", "2000")[-1]["summary"]["missing_rows"] == {}
+
+
+def test_a_gap_between_segments_is_told_and_asks_for_no_retrain(tmp_path: Path) -> None:
+    values = random.Random(5)
+    lines = ["channel,prediction,label"]
+    for row in range(12_000):
+        channel = values.choice("ab")
+        often = 0.9 if row >= 6_000 and channel == "a" else 0.3
+        prediction = int(values.random() < often)
+        lines.append(f"{channel},{prediction},{prediction}")
+    (tmp_path / "gap.csv").write_text("\n".join(lines) + "\n")
+    arguments = ("--set", "SEGMENTS=feature:channel", "--set", "MAX_GAP=0.2", "--set", "RETRAIN__ON=performance,drift")
+    *alarms, last = replayed(str(tmp_path / "gap.csv"), *arguments)
+    gaps = [one for one in alarms if one["kind"] == "performance"]
+    assert gaps
+    asked = [one for one in alarms if one["kind"] == "drift"]
+    assert last["summary"]["decisions"] == len(asked)
+
+
 def test_estimates_of_anything_but_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "events.ndjson").write_text("")
     arguments = ["replay", str(tmp_path / "events.ndjson"), "--estimates", str(tmp_path / "out.csv")]
