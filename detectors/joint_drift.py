@@ -10,8 +10,7 @@ far the mean of the latest rows is from the reference's, less what chance alone 
 the reference's sample and ranks among the other half: rows that it has learned from would look like themselves.
 """
 
-from dataclasses import dataclass, replace
-from statistics import NormalDist
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -19,20 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Kind, StateMismatch, Verdict
-from detectors.bins import FIRST_BIN, NumberBins
 from detectors.columns import Columns, Stream
 from detectors.e_detector import EDetector
 from detectors.reference import Reference
 from detectors.summary import Summary, summarise
+from detectors.terms import Terms
 
 FEWEST_ROWS: Final = 200
 """With fewer rows in the reference's sample nothing is watched."""
-MOST_SCORES: Final = 400
-"""Features, and indicators of categories, that are looked at; the first ones."""
-MOST_CATEGORIES: Final = 5
-"""Values of a category that are told apart, the most frequent ones."""
-MOST_PAIRS: Final = 400
-"""Products that are looked at: where there would be more, of the pairs that go together most in the reference."""
 BLOCK_ROWS: Final = 50
 """Independent rows between two looks at what has been learned; more where rows are correlated."""
 HORIZONS: Final = (100, 800)
@@ -41,13 +34,9 @@ MOST_TAU: Final = 20.0
 """Rows that are worth one independent row, at most."""
 BY_CHANCE: Final = 2.0
 """Standard errors: by so much a mean has to differ before it counts."""
-LARGEST_SCORE: Final = 3.0
 GOLDEN: Final = (5**0.5 - 1) / 2
 """The multiples of it are spread evenly, modulo 1, however many there are."""
 SIGNAL: Final = "features"
-MOST_NAMED: Final = 3
-NAMED_SHARE: Final = 0.25
-"""A pair is named where it tells at least so much of all that tells."""
 
 
 class JointDrift:
@@ -64,7 +53,7 @@ class JointDrift:
     def __init__(self, reference: Reference, events_per_false_alarm: float, min_effect: float = 0.1) -> None:
         self.reference = reference
         sample = reference.sample.astype(np.float64)
-        self._terms = _Terms(reference, sample[::2])
+        self._terms = Terms(reference, sample[::2])
         self._watches = len(sample) >= FEWEST_ROWS and self._terms.count > 1
         learned, self._ranked = self._terms(sample[::2]), self._terms(sample[1::2])
         self._usual, self._spread = learned.mean(axis=0), np.maximum(learned.std(axis=0), 1e-3)
@@ -77,6 +66,7 @@ class JointDrift:
         self._fingerprint = crc32(reference.sample.tobytes(), crc32(reference.counts.tobytes()))
         self._law = _uniform(len(self._ranked), reference)
         self._detector = EDetector(self._law, events_per_false_alarm, min_effect, name=self.name)
+        self._raised: set[str] = set()  # by which of the classifiers something was raised and is not over
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:
         """Rank the rows, learn from them, and say in which windows they can be told from the reference's."""
@@ -99,8 +89,17 @@ class JointDrift:
         ranked = _as_columns(np.hstack(ranks), columns.rows, columns.ts)
         law = self._law
         counted = summarise(law.stream, law.signals, law.encode(ranked), law.width, columns.rows, columns.ts, window)
-        found = self._detector.update(counted, ranked)
+        found = filter(self._is_news, self._detector.update(counted, ranked))
         return [self._in_words(one, next(how for row, how in by if one.row <= row)) for one in found]
+
+    def _is_news(self, verdict: Verdict) -> bool:
+        """Whether a verdict on one classifier's ranks is one on the features: what both see is said once."""
+        if verdict.recovered:
+            self._raised.discard(verdict.signal)
+            return not self._raised
+        first = not self._raised
+        self._raised.add(verdict.signal)
+        return first or "again" in verdict.evidence
 
     def _ranks(self, terms: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Each row's rank among those of the reference, between 0 and 1, by each classifier.
@@ -154,6 +153,7 @@ class JointDrift:
             "learned": [one.tobytes() for one in self._learned],
             "sums": self._sums.tobytes(),
             "rows": self._rows,
+            "raised": sorted(self._raised),
             "detector": self._detector.state(),
         }
 
@@ -165,6 +165,7 @@ class JointDrift:
         learned = zip(state["learned"], self._learned, strict=True)
         self._learned = _Learned(*(np.frombuffer(stored).reshape(now.shape) for stored, now in learned))
         self._sums, self._rows = np.frombuffer(state["sums"]).copy(), int(state["rows"])
+        self._raised = set(state["raised"])
 
 
 class _Learned(NamedTuple):
@@ -175,125 +176,12 @@ class _Learned(NamedTuple):
     weights: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Score:
-    """One column of normal scores: of a number, or of whether a category is ``bin``."""
-
-    signal: int
-    bin: int | None
-    knots: NDArray[np.float64]
-    scores: NDArray[np.float64]
-
-    def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        column = points[:, self.signal]
-        if self.bin is not None:
-            return np.asarray(np.where(column == self.bin, self.scores[1], self.scores[0]))
-        return np.asarray(np.where(np.isfinite(column), np.interp(column, self.knots, self.scores), 0.0))
-
-
-class _Terms:
-    """Rows as what the classifier is linear in: k scores, their k squares less 1, and the products of pairs."""
-
-    def __init__(self, reference: Reference, learned: NDArray[np.float64]) -> None:
-        self._signals = reference.signals
-        self._scores = _scores(reference)[:MOST_SCORES]
-        self._left, self._right = self._pairs(learned)
-        self.count = 2 * len(self._scores) + len(self._left)
-
-    def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores = self._of(points)
-        return np.hstack((scores, scores**2 - 1, scores[:, self._left] * scores[:, self._right]))
-
-    def ranking(self, tells: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
-        """Signals by how much their terms tell, each with its share; a product's is shared by both."""
-        k = len(self._scores)
-        shares = np.zeros(len(self._signals))
-        owners = np.array([one.signal for one in self._scores], dtype=np.int64)
-        np.add.at(shares, owners, tells[:k] + tells[k : 2 * k])
-        for side in (self._left, self._right):
-            np.add.at(shares, owners[side], tells[2 * k :] / 2)
-        total = float(shares.sum())
-        order = [int(s) for s in np.argsort(-shares, kind="stable") if shares[s] > 0]
-        return tuple((self._signals[s], round(float(shares[s] / total), 4)) for s in order)
-
-    def pairs_of(
-        self, weights: NDArray[np.float64], before: NDArray[np.float64], now: NDArray[np.float64]
-    ) -> list[list[Any]]:
-        """The pairs of signals that tell most, if any tells much: both names, and their covariance before and now.
-
-        What products are because both features have moved by themselves tells nothing of a pair.
-        """
-        k = len(self._scores)
-        then, latest = (one[2 * k :] - one[self._left] * one[self._right] for one in (before, now))
-        of_pairs = np.abs(weights[2 * k :] * (latest - then))
-        least = NAMED_SHARE * float(np.abs(weights * (now - before)).sum())
-        found: dict[tuple[str, str], list[Any]] = {}
-        for place in np.argsort(-of_pairs, kind="stable"):
-            if of_pairs[place] <= least or len(found) == MOST_NAMED:
-                break
-            one, other = (self._signals[self._scores[side[place]].signal] for side in (self._left, self._right))
-            found.setdefault((one, other), [one, other, round(float(then[place]), 3), round(float(latest[place]), 3)])
-        return list(found.values())
-
-    def _of(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not self._scores:
-            return np.zeros((len(points), 0))
-        return np.column_stack([one(points) for one in self._scores])
-
-    def _pairs(self, learned: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The pairs that are looked at, chosen by rows that nothing is ranked among: by others they would look odd."""
-        owners = np.array([one.signal for one in self._scores])
-        left, right = np.triu_indices(len(self._scores), 1)
-        apart = owners[left] != owners[right] if len(owners) else np.zeros(0, dtype=bool)
-        left, right = left[apart], right[apart]
-        if len(left) > MOST_PAIRS:
-            scores = self._of(learned)
-            together = np.abs(scores.T @ scores)[left, right]
-            kept = np.sort(np.argsort(-together, kind="stable")[:MOST_PAIRS])
-            left, right = left[kept], right[kept]
-        return left, right
-
-
 def _along(weights: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:
     """The weighted sum of each row: the same for rows that are the same.
 
     A product of matrices rounds a row differently, depending on how many there are, and so breaks ties.
     """
     return np.asarray((terms * weights).sum(axis=1))
-
-
-def _scores(reference: Reference) -> list[_Score]:
-    found = []
-    for s, bins in enumerate(reference.bins):
-        counts = reference.counts[s, : bins.width].astype(np.float64)
-        if isinstance(bins, NumberBins):
-            known = counts[FIRST_BIN:]
-            if np.count_nonzero(known) > 1:
-                knots, scores = _normal_scores(bins, known)
-                found.append(_Score(s, None, knots, scores))
-            continue
-        for code in np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]:
-            share = counts[code] / counts.sum()
-            if 0 < share < 1:
-                # of one standard deviation and mean 0, a rare category's no larger than what is looked at
-                high = min(LARGEST_SCORE, float(np.sqrt((1 - share) / share)))
-                found.append(_Score(s, int(code), np.zeros(0), np.array([-high * share / (1 - share), high])))
-    return found
-
-
-def _normal_scores(bins: NumberBins, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where between the edges of its bins a number lies, as the normal score of its rank."""
-    total, normal = counts.sum(), NormalDist()
-    if bins.exact:
-        knots, shares = bins.values, (np.cumsum(counts) - counts / 2) / total
-    else:
-        knots, shares = bins.edges, np.concatenate(([0.0], np.cumsum(counts))) / total
-    lowest = normal.cdf(-LARGEST_SCORE)
-    scores = np.array([normal.inv_cdf(float(share)) for share in np.clip(shares, lowest, 1 - lowest)])
-    if bins.exact:
-        mean = counts @ scores / total
-        scores = (scores - mean) / max(float(np.sqrt(counts @ (scores - mean) ** 2 / total)), 1e-3)
-    return knots, np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
 
 
 def _uniform(rows: int, reference: Reference) -> Reference:

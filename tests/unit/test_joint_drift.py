@@ -78,6 +78,18 @@ def test_it_names_the_two_features_of_which_neither_moves_by_itself(
     assert 0.6 < first.evidence["told_apart"] <= 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_change_that_both_classifiers_see_is_said_once_and_so_is_its_end(seed: int) -> None:
+    rng = np.random.default_rng([10, seed])
+    parts = correlated(rng, CHANGE), alone(rng, 3_000), correlated(rng, 9_000)
+    columns = rows_of(Stream.FEATURES, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    reference, live = learn(columns)
+    begin, end = watch(JointDrift(reference, 10_000), reference, live, window=4)
+    assert (begin.recovered, end.recovered) == (False, True)
+    assert CHANGE <= begin.row < CHANGE + 300
+    assert end.row > CHANGE + 3_000
+
+
 def test_what_it_sees_is_hidden_from_a_look_at_each_feature() -> None:
     rng = np.random.default_rng(4)
     before, after = alone(rng, CHANGE), correlated(rng, 2_000)
