@@ -274,6 +274,25 @@ def test_rows_with_nothing_in_them_do_no_harm(name: str, case: Case) -> None:
     assert watch(detector, reference, live.slice(100, 600), window=WINDOW) is not None
 
 
+def test_a_reference_of_a_few_rows_is_no_error(name: str, case: Case) -> None:
+    _, live = stream_of(case, changed=False)
+    few = Reference.learn(live.slice(0, 20))
+    detector = made(name, few)
+    watch(detector, few, live.slice(20, 220), window=WINDOW)
+    detector.restore(msgspec.msgpack.decode(packed(detector)))
+
+
+@pytest.mark.parametrize("name", ["half_space_trees", "tail_scores", "series_scores", "joint_drift"])
+def test_what_looks_at_whole_rows_raises_nothing_of_a_reference_too_small_to_learn_from(name: str) -> None:
+    reference, live = stream_of(CASES[name], changed=True)
+    few = Reference.learn(live.slice(0, 50))
+    assert watch(made(name, reference), reference, live, window=WINDOW)
+    detector = made(name, few)
+    assert watch(detector, few, live, window=WINDOW) == []
+    if isinstance(detector, HalfSpaceTrees | TailScores):
+        assert (detector.scores(live) == 0).all()
+
+
 def test_a_detector_does_not_watch_a_stream_that_is_not_its_own(name: str, case: Case) -> None:
     reference, _ = stream_of(case, changed=False)
     for stream in Stream:

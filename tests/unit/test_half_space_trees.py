@@ -61,15 +61,6 @@ def test_a_signal_that_does_not_come_is_strange_and_no_error() -> None:
     assert made(reference).scores(without).mean() > made(reference).scores(live).mean()
 
 
-def test_too_few_rows_to_learn_from_raise_nothing() -> None:
-    columns = ordinary(300)
-    reference = Reference.learn(columns.slice(0, 50))
-    detector = made(reference)
-    assert (detector.scores(columns) == 0).all()
-    assert watch(detector, reference, columns) == []
-    detector.restore(detector.state())
-
-
 def test_nothing_to_score_scores_nothing() -> None:
     reference, live = learn(ordinary())
     assert made(reference).scores(live.slice(0, 0)).tolist() == []

@@ -11,7 +11,6 @@ from detectors.base import Verdict
 from detectors.columns import Stream
 from detectors.e_detector import EDetector
 from detectors.joint_drift import JointDrift
-from detectors.reference import Reference
 
 Values = dict[str, NDArray[Any]]
 BUDGET = 100_000
@@ -137,16 +136,6 @@ def test_one_feature_has_nothing_to_go_together_with_and_is_watched_all_the_same
     rng = np.random.default_rng(7)
     found = raised({"feature:a": rng.normal(size=CHANGE)}, {"feature:a": rng.normal(size=1_000) * 3})
     assert found[0].ranking == (("feature:a", 1.0),)
-
-
-def test_too_few_rows_to_learn_from_raise_nothing() -> None:
-    rng = np.random.default_rng(8)
-    columns = rows_of(Stream.FEATURES, alone(rng, 150))
-    reference = Reference.learn(columns)
-    detector = JointDrift(reference, BUDGET)
-    live = rows_of(Stream.FEATURES, {name: column + 9 for name, column in alone(rng, 2_000).items()}, first=150)
-    assert watch(detector, reference, live, window=4) == []
-    detector.restore(detector.state())
 
 
 def test_hundreds_of_features_keep_the_terms_few() -> None:

@@ -129,15 +129,6 @@ def test_a_signal_that_never_varied_is_strange_when_it_does() -> None:
     assert same < 0.001 < little < much
 
 
-def test_too_few_rows_to_learn_from_raise_nothing() -> None:
-    columns = ordinary(300)
-    reference = Reference.learn(columns.slice(0, 50))
-    detector = made(reference)
-    assert (detector.scores(columns) == 0).all()
-    assert watch(detector, reference, columns) == []
-    detector.restore(detector.state())
-
-
 def test_nothing_to_score_scores_nothing() -> None:
     reference, live = learn(ordinary())
     assert made(reference).scores(concatenate([live.slice(0, 0)])).tolist() == []

@@ -1,6 +1,7 @@
 """What an alarm is good for: naive Bayes on a real stream, begun afresh after each alarm."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ PERIOD = 1_000
 class Watcher(Protocol):
     """Told of each prediction whether it was wrong; answers the row from which to learn afresh, if at all."""
 
-    def __call__(self, row: int, wrong: bool) -> int | None: ...
+    def __call__(self, row: int, wrong: bool, /) -> int | None: ...
 
 
 class Ours:
@@ -46,17 +47,17 @@ class Theirs:
         return row + 1 if self._detector.drift_detected else None
 
 
-def never(row: int, wrong: bool) -> int | None:  # noqa: ARG001
+def never(_row: int, _wrong: bool) -> int | None:
     """One model for all rows."""
     return None
 
 
-def by_the_calendar(row: int, wrong: bool) -> int | None:  # noqa: ARG001
+def by_the_calendar(row: int, _wrong: bool) -> int | None:
     """Another model every so many rows."""
     return row + 1 if (row + 1) % PERIOD == 0 else None
 
 
-def always(row: int, wrong: bool) -> int | None:  # noqa: ARG001
+def always(row: int, _wrong: bool) -> int | None:
     """Another model at every row, which has learned from the row before."""
     return row
 
@@ -71,7 +72,7 @@ def measure(run: Run) -> Iterator[Row]:
     deciders: dict[str, Callable[[], Watcher]] = {
         "driftd, a reference of 2,000 rows": lambda: Ours(2_000),
         "driftd, a reference of 500 rows": lambda: Ours(500),
-        **{name: lambda name=name: Theirs(name) for name in _river(run)},  # type: ignore[misc]
+        **{name: partial(Theirs, name) for name in _river(run)},
         "never afresh": lambda: never,
         f"afresh every {PERIOD:,} rows": lambda: by_the_calendar,
         "afresh at every row": lambda: always,

@@ -1,6 +1,7 @@
 """Anomalies in single time series: the Numenta Anomaly Benchmark, by its own rules."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def measure(run: Run) -> Iterator[Row]:
     )
     rows = sum(len(one.numbers) for one in files)
     for name, score, own in scorers:
-        scores, micros = timed(rows, lambda score=score: {one.name: score(one) for one in files})  # type: ignore[misc]
+        scores, micros = timed(rows, partial(_scored, score, files))
         best = best_threshold(files, scores)
         by_folder: Row = {
             folder: normalised([one for one in files if one.name.startswith(folder)], scores, best)
@@ -46,6 +47,10 @@ def measure(run: Run) -> Iterator[Row]:
         yield figures | by_folder
     for name, at_best, at_own in PUBLISHED:
         yield {"score": f"{name}, as published", "best": at_best, "own": at_own}
+
+
+def _scored(score: Callable[[Series], Scores], files: Sequence[Series]) -> dict[str, Scores]:
+    return {one.name: score(one) for one in files}
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
