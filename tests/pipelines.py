@@ -154,6 +154,21 @@ class World:
             await store.close()
         self.stores.clear()
 
+    async def read(self, log: list[bytes], size: int, deaths: int = 0) -> None:
+        """Read a log in batches of ``size`` events, in a process that dies so many times on the way."""
+        for life in range(deaths + 1):
+            pipeline = await self.start()
+            first = (await pipeline.offsets()).get(TARGET, 0)
+            some = batches(log[first:], [size] * len(log), first)
+            some = some if life == deaths else some[: len(some) // 3]
+            for one in some[:-1]:
+                await pipeline.process(one)
+                await pipeline.flush()
+            await pipeline.process(some[-1])
+            if life == deaths:  # else it dies before what it has read last is stored
+                await pipeline.flush()
+            await self.close()
+
     async def counters(self) -> dict[tuple[str, str], int]:
         rows = await self.rows(tables.counters)
         return {(row["model"], row["name"]): row["value"] for row in rows if row["value"]}

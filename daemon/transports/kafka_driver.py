@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.transport.producer import Producer as BaseProducer
@@ -34,6 +34,7 @@ faust_logger = logging.getLogger("faust.driftd")  # what Faust reports through c
 SCHEME = "driftd-kafka"
 TELL_SECONDS = 2.0
 LEAVE_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 1.0
 HAND_OVER_SECONDS = 5.0  # half of what a division takes at most
 
 
@@ -147,7 +148,21 @@ class Consumer(faust_aiokafka.Consumer):
         self._feed.in_flight.forget()
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Go to the offsets that the store holds, and to the start of a log of which it holds none."""
+        """Go to the offsets that the store holds, and to the start of a log of which it holds none.
+
+        Brokers that do not answer are asked again: a worker that has stood still may have lost them all.
+        """
+        while not self.should_stop:
+            try:
+                return await self._seek_to_stored()
+            except KafkaError as error:
+                if not (error.retriable or isinstance(error, KafkaTimeoutError)):
+                    raise
+                logger.warning("cannot learn from Kafka where partitions begin and end, trying again: %r", error)
+            await self.sleep(ASK_AGAIN_SECONDS)
+        return {}
+
+    async def _seek_to_stored(self) -> Mapping[TP, int]:
         async with self._feed.turn, self._moving:
             if self._unassigned:
                 return {}  # Faust asks where a fetch comes too late; the assignment seeks

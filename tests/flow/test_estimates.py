@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from databases import Database, Sqlite
 from fleets import Fleet, partitioned
-from pipelines import START, TARGET, World, batches, estimated
+from pipelines import START, World, batches, estimated
 from seeded_losses import HARD, log
 from sqlalchemy import delete
 from structlog.testing import capture_logs
@@ -103,18 +103,10 @@ async def outcome(world: World) -> Any:
     return estimated(of(pipeline.monitors["loans"])), [(one["row"], one["value"], one["low"]) for one in points]
 
 
-async def through(folder: Path, database: Database, lines: list[bytes], size: int, deaths: int = 0) -> Any:
-    """What comes of a log in batches of ``size`` events, in a process that dies so many times on the way."""
+async def through(folder: Path, database: Database, log: list[bytes], size: int, deaths: int = 0) -> Any:
+    """What comes of a log that is read so."""
     world = World.made(folder, database, make=loans)
-    for life in range(deaths + 1):
-        pipeline = await world.start()
-        first = (await pipeline.offsets()).get(TARGET, 0)
-        some = batches(lines[first:], [size] * len(lines), first)
-        for one in some if life == deaths else some[: len(some) // 3]:
-            await pipeline.process(one)
-            await pipeline.flush()
-        if life < deaths:
-            await world.close()
+    await world.read(log, size, deaths)
     found = await outcome(world)
     await world.close()
     return found

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from databases import Database, Sqlite
 from fleets import Fleet, partitioned
 from numpy.typing import NDArray
-from pipelines import START, TARGET, World, batches
+from pipelines import START, World
 from seeded_segments import events, watching
 
 from daemon.checkpoint import SEGMENTS
@@ -42,17 +42,9 @@ async def outcome(world: World) -> dict[str, Any]:
 
 
 async def through(folder: Path, database: Database, log: list[bytes], size: int, deaths: int = 0) -> dict[str, Any]:
-    """What comes of a log in batches of ``size`` events, in a process that dies so many times on the way."""
+    """What comes of a log that is read so."""
     world = World.made(folder, database, make=loans)
-    for life in range(deaths + 1):
-        pipeline = await world.start()
-        first = (await pipeline.offsets()).get(TARGET, 0)
-        some = batches(log[first:], [size] * len(log), first)
-        for one in some if life == deaths else some[: len(some) // 2]:
-            await pipeline.process(one)
-        await pipeline.flush()
-        if life < deaths:
-            await world.close()
+    await world.read(log, size, deaths)
     found = await outcome(world)
     await world.close()
     return found

@@ -1,101 +1,15 @@
 """From alarms, labels, cron times and people to queued retrains and stored decisions."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from databases import Database
-from retrain_loop import NOW, Loop, running
-from sqlalchemy import insert, select, update
+from retrain_loop import NOW
+from sqlalchemy import select, update
+from trigger_desk import Desk
 
 from daemon.alerts.notes import NoteKind
-from daemon.lifecycle import jobs, versions
-from daemon.lifecycle.jobs import Job
-from daemon.lifecycle.policy import Action, Decision, Reason, Rules, Trigger
-from daemon.lifecycle.promotion import VersionReason, VersionState
-from daemon.lifecycle.triggers import Triggers
+from daemon.lifecycle.policy import Action, Reason, Rules, Trigger
+from daemon.lifecycle.promotion import VersionState
 from daemon.settings import Mode
 from daemon.stores import tables
-from daemon.stores.upsert import upsert
-
-
-class Desk:
-    """The policy at its desk: one model, whose labels, alarms and hours the test deals out."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.rules = Rules()
-        self.woken = 0
-        self.triggers = Triggers(lambda _model: self.rules, note=loop.note, wake=self.wake)
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    async def labels(self, joined: int, *, served: int = 2_000) -> Decision | None:
-        """So many predictions have their label now, ``served`` of them by the version in service."""
-        async with self.loop.store.begin() as connection:
-            own = update(tables.models).where(tables.models.c.model == "loans")
-            await connection.execute(own.values(performance={"rows": served}))
-            await upsert(connection, tables.counters, [{"model": "loans", "name": "joined", "value": joined}])
-            answer = await self.triggers.reconsider(connection, "loans", self.loop.now)
-        return None if answer is None else answer.decision
-
-    async def alarm(
-        self,
-        kind: str = "concept",
-        *,
-        change_row: int = 500,
-        row: int = 550,
-        since: int = 50,
-        later: int = 0,
-        rose: float | None = None,
-    ) -> int:
-        """An alarm is raised, whose detector has counted ``since`` labels since the change; ``later`` came after it.
-
-        The error rate ``rose`` by so much, if it is one.
-        """
-        values = {"model": "loans", "kind": kind, "signal": "error" if kind == "concept" else "feature:age"}
-        values |= {"detector": "e_detector", "severity": "critical", "row": row, "ts": 0.0, "change_row": change_row}
-        values |= {
-            "evidence": {"rows_since_change": since, "labels_later": later}
-            | ({} if rose is None else {"effect_name": "error_rate", "effect": rose}),
-            "ranking": [],
-            "state": "open",
-            "raised": NOW,
-        }
-        async with self.loop.store.begin() as connection:
-            number = (await connection.execute(insert(tables.alarms).values(values))).inserted_primary_key[0]
-            await self.triggers.alarm(connection, "loans", number, self.loop.now)
-        return int(number)
-
-    async def close(self, alarm: int, reason: str = "recovered") -> None:
-        async with self.loop.store.begin() as connection:
-            closed = update(tables.alarms).where(tables.alarms.c.id == alarm)
-            await connection.execute(closed.values(state="closed", closed_reason=reason))
-
-    async def queued(self) -> Job | None:
-        async with self.loop.store.read() as connection:
-            return await jobs.find_active(connection, "loans")
-
-    async def ended(self, outcome: str = "hold") -> Job:
-        """The runner has done the queued retrain."""
-        async with self.loop.store.begin() as connection:
-            job = await jobs.claim(connection, "runner", self.loop.now)
-            assert job is not None
-            await jobs.finish(connection, job.id, "runner", self.loop.now, outcome)
-        return job
-
-    async def decided(self) -> list[tuple[str, str]]:
-        return await self.loop.decided()
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, database: Database) -> AsyncIterator[Desk]:
-    async with running(tmp_path, database=database) as loop:
-        desk = Desk(loop)
-        await desk.labels(300)
-        yield desk
 
 
 async def test_an_alarm_waits_for_labels_and_then_trains_on_what_came_after_the_change(desk: Desk) -> None:
@@ -295,66 +209,6 @@ async def test_trainings_by_hand_learn_from_what_came_after_the_last_change(desk
         answer = await desk.triggers.by_hand(connection, "loans", NOW, by="ann")
     assert answer.job is not None
     assert answer.job.since_row == 500
-
-
-async def promote(desk: Desk, version: str = "2", gain: float | None = None) -> None:
-    """A version made here has gone into service at row 600, and is on probation; it passed the gate by this gain."""
-    judged: dict[str, Any] = {"reason": VersionReason.PASSED, "path": f"/{version}", "model_hash": "h", "job": 1}
-    async with desk.loop.store.begin() as connection:
-        if gain is not None:
-            result = {"gain": {"loss": "error", "estimate": gain + 0.1, "low": gain}}
-            done = insert(tables.jobs).values(
-                model="loans", state="succeeded", trigger="alarm", created=0.0, result=result
-            )
-            judged["job"] = (await connection.execute(done)).inserted_primary_key[0]
-        await versions.add(connection, "loans", version, NOW, state=VersionState.DEPLOYING, metrics={}, **judged)
-        await versions.deployed(connection, "loans", version, NOW)
-
-
-@pytest.mark.parametrize(("rose", "taken_back"), [(0.05, False), (0.3, True)])
-async def test_a_new_version_is_taken_back_only_where_the_one_before_may_be_better(
-    desk: Desk, *, rose: float, taken_back: bool
-) -> None:
-    await promote(desk, "2")
-    await promote(desk, "3", gain=0.2)
-    await desk.alarm(change_row=610, row=900, rose=rose)
-    assert (await desk.loop.version("2")).rolls_back == taken_back
-    assert ([one for one, _ in await desk.decided()] == ["rollback"]) == taken_back
-
-
-async def test_a_new_version_that_never_kept_its_promise_is_taken_back(desk: Desk) -> None:
-    await promote(desk, "2")
-    await promote(desk, "3")
-    await desk.alarm(change_row=610, row=900)
-    assert (await desk.loop.version("2")).rolls_back
-    assert (await desk.decided(), desk.woken) == ([("rollback", "new_version_disappoints")], 1)
-    assert (await desk.loop.model())["state"] == "evaluating"
-
-
-async def test_a_first_version_is_taken_back_for_one_that_was_not_made_here(desk: Desk) -> None:
-    await promote(desk)
-    await desk.alarm(change_row=610, row=900)
-    assert (await desk.loop.version("1")).rolls_back
-    assert (await desk.loop.model())["held"] is None
-
-
-async def test_a_new_version_that_cannot_be_taken_back_holds_the_model(desk: Desk) -> None:
-    await promote(desk, "2")
-    await promote(desk, "3")
-    async with desk.loop.store.begin() as connection:
-        await connection.execute(update(tables.versions).where(tables.versions.c.version == "2").values(path=None))
-    await desk.alarm(change_row=610, row=900)
-    model = await desk.loop.model()
-    assert (model["state"], model["version"]) == ("held", "3")
-    assert "not kept any more; driftd retrain loans" in model["held"]
-    assert desk.loop.notes[-1][0] is NoteKind.DEPLOY_FAILED
-
-
-async def test_a_change_of_the_world_on_probation_trains(desk: Desk) -> None:
-    await promote(desk)
-    await desk.labels(9_000)
-    await desk.alarm(change_row=2_000, row=2_500, since=800)
-    assert (await desk.queued()) is not None
 
 
 async def test_observing_only_tells(desk: Desk) -> None:

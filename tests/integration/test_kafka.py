@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaTimeoutError, NodeNotReadyError
 from kafka_clients import administrator, label, prediction, producer, until
 from streams import Store, numbered, opened, send, streaming, values
 
@@ -115,6 +117,28 @@ async def test_only_what_is_committed_is_read_and_the_marks_of_transactions_are_
         async with streaming(transport, store):
             assert values(await store.until(5))[4:] == [prediction(4)]
     assert len(store.records) == 5
+
+
+async def test_brokers_that_do_not_say_what_a_partition_holds_are_asked_again(
+    make: Callable[..., KafkaTransport], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask, refused = AIOKafkaConsumer.beginning_offsets, [KafkaTimeoutError("no answer"), NodeNotReadyError("nobody")]
+
+    async def ask_in_vain(consumer: AIOKafkaConsumer, targets: list[KafkaPartition]) -> dict[KafkaPartition, int]:
+        if refused:
+            raise refused.pop(0)
+        found: dict[KafkaPartition, int] = await ask(consumer, targets)
+        return found
+
+    monkeypatch.setattr(AIOKafkaConsumer, "beginning_offsets", ask_in_vain)
+    store = Store()
+    async with opened(make()) as transport:
+        await send(transport, numbered(0, 5))
+        async with streaming(transport, store) as service:
+            assert values(await store.until(5)) == numbered(0, 5)
+            assert service.failure is None
+    assert not refused
+    assert caplog.text.count("trying again") == 2
 
 
 async def test_what_retention_took_before_it_was_read_is_said_loudly(
