@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from river.naive_bayes import GaussianNB
 
 from bench.quality.command import main
+from bench.quality.naive_bayes import NaiveBayes
 from bench.quality.results import Result, Results
 from bench.quality.table import NOT_RUN, NotRun, Run, Size, Table, find
 from bench.quality.tables import TABLES, delay, false_alarms
@@ -102,3 +106,41 @@ def test_a_name_that_no_table_has_is_an_error(capsys: pytest.CaptureFixture[str]
 def test_the_list_has_every_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [table.name for table in TABLES]
+
+
+@pytest.mark.parametrize("since", [0, 170])
+def test_naive_bayes_says_what_river_s_would(since: int) -> None:
+    rng = np.random.default_rng(3)
+    classes = rng.choice(np.array(["ant", "bee", "fly"]), 500)
+    numbers = rng.normal(size=(500, 4)) + np.where(classes == "bee", 0.8, 0.0)[:, None] * [1, 0, -1, 2]
+    river = GaussianNB()
+    said = []
+    for row, label in zip(numbers[since:], classes[since:].tolist(), strict=True):
+        features = dict(enumerate(row.tolist()))
+        said.append(river.predict_one(features) == label)
+        river.learn_one(features, label)
+
+    # between classes that were seen once river takes the one that came first
+    assert NaiveBayes(numbers, classes).right(since, since + 20, 500).tolist() == said[20:]
+    assert 0.4 < np.mean(said) < 0.9
+
+
+def test_the_best_in_hindsight_is_what_trying_all_fresh_starts_finds() -> None:
+    rng = np.random.default_rng(4)
+    classes = rng.integers(0, 2, 120)
+    turned = np.where(np.arange(120) < 60, classes, 1 - classes)
+    model = NaiveBayes(turned[:, None] + rng.normal(size=(120, 2)), classes)
+
+    def share(*begun: tuple[int, int]) -> float:
+        """Right predictions with a start at each (row, and first row that it learns from)."""
+        starts = [(0, 0), *begun, (120, 0)]
+        pieces = [model.right(since, row, end) for (row, since), (end, _) in pairwise(starts)]
+        return float(np.concatenate(pieces).mean())
+
+    places = range(20, 120, 20)
+    once = [(row, since) for row in places for since in range(0, row + 1, 20)]
+    twice = [(one, two) for one in once for two in once if one[0] < two[0]]
+    assert model.best(0, 20) == pytest.approx(share())
+    assert model.best(1, 20) == pytest.approx(max(share(one) for one in once))
+    assert model.best(2, 20) == pytest.approx(max(share(*both) for both in twice))
+    assert model.best(2, 20) > model.best(0, 20)
