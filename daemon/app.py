@@ -308,6 +308,7 @@ class Daemon:
                 limits=self.limits,
                 loaded=self.volume.load,
                 committed=self._committed,
+                lag=self._lag,
             )
         return FleetMember(
             self.store,
@@ -351,11 +352,14 @@ class Daemon:
             mode=settings.mode,
             min_effect=lambda model: settings.model(model).min_effect,
             reference_rows=lambda model: settings.model(model).reference_rows,
-            lag=lambda: 0 if self.stream is None else self.stream.lag(),
+            lag=self._lag,
             not_ready=self._not_ready,
             not_alive=self._not_alive,
             stopping=self._stop.is_set,
         )
+
+    def _lag(self) -> int:
+        return 0 if self.stream is None else self.stream.lag()
 
     async def _process(self, batch: Batch) -> None:
         began = time.perf_counter()

@@ -87,9 +87,11 @@ class Pipeline:
         loaded: Callable[[AsyncConnection], Awaitable[None]] | None = None,
         committed: Callable[[Mapping[TopicPartition, int], Snapshot], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        lag: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._lag = lag
         self._checkpoint_seconds = checkpoint_seconds
         self._loaded = loaded
         self._committed = committed
@@ -144,6 +146,15 @@ class Pipeline:
     async def still_owns(self, connection: AsyncConnection, models: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """Which of these models may be written of what memory says: all."""
         return models
+
+    async def heard_until(self, connection: AsyncConnection, now: float) -> Mapping[str, float]:  # noqa: ARG002
+        """Of each model the time up to which all that has arrived has been judged.
+
+        While events wait in the log, that is when the last one arrived that was taken from it.
+        """
+        if self._lag():
+            now = min(now, max((one.last_arrival for one in self.monitors.values()), default=0.0))
+        return dict.fromkeys(self.monitors, now)
 
     async def hand_over(self) -> None:
         """Store what was read, as partitions are taken away. Raises Fenced."""

@@ -72,8 +72,13 @@ class Upkeep:
 
     async def _listen_for_silence(self) -> None:
         now = time.time()
-        for monitor in list(self._pipeline.monitors.values()):
-            verdicts = self._volume.verdicts(monitor, self._settings.model(monitor.model).volume, now)
+        async with self._store.read() as connection:
+            heard_until = await self._pipeline.heard_until(connection, now)
+        for model, until in heard_until.items():
+            monitor = self._pipeline.monitors.get(model)
+            if monitor is None:
+                continue
+            verdicts = self._volume.verdicts(monitor, self._settings.model(model).volume, now, until)
             if verdicts:
                 async with self._store.begin() as connection:
                     if not await self._pipeline.still_owns(connection, [monitor.model]):

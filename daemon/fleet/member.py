@@ -19,6 +19,7 @@ from daemon.fleet.ingest import Ingest
 from daemon.fleet.leases import MODEL
 from daemon.fleet.outage import Outage
 from daemon.fleet.owners import Owners
+from daemon.fleet.watermark import heard_until
 from daemon.fleet.workers import BEAT_SECONDS, Role, Worker
 from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
@@ -193,6 +194,10 @@ class FleetMember:
         names = [MODEL + model for model in models]
         kept = await leases.renew(connection, names, self._worker.worker, self._clock())
         return {name.removeprefix(MODEL) for name in kept}
+
+    async def heard_until(self, connection: AsyncConnection, now: float) -> Mapping[str, float]:
+        """Of each model that is owned here the time up to which all that has arrived has been judged."""
+        return await heard_until(connection, list(self.monitors), now)
 
     async def _have_stored(self, offsets: Mapping[TopicPartition, int], snapshot: Snapshot) -> None:
         self._owners.wake()

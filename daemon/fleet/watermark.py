@@ -1,11 +1,12 @@
 """Up to when all events have been handed over."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.stores.tables import partitions
+from daemon.stores.tables import parcels, partitions
 
 UNREAD_SECONDS: Final = 60.0
 """A partition that nobody has read for so long, while others are read, is waited for no more."""
@@ -17,8 +18,20 @@ async def watermark(connection: AsyncConnection, now: float) -> float:
     Where there is one partition only its own order is all there is to go by, and nothing has to be waited for. A topic
     that was deleted, or is read no more, holds nobody up.
     """
+    said = await _watermarks(connection, now)
+    return float("inf") if len(said) == 1 else min(said, default=0.0)
+
+
+async def heard_until(connection: AsyncConnection, models: Sequence[str], now: float) -> dict[str, float]:
+    """Of each model the time up to which all that has arrived has been judged; while a backlog is read, it is past."""
+    read = min(await _watermarks(connection, now), default=now)
+    waiting = select(parcels.c.model, func.min(parcels.c.first).label("first")).where(parcels.c.model.in_(models))
+    firsts = {row.model: row.first for row in await connection.execute(waiting.group_by(parcels.c.model))}
+    return {model: min(now, read, firsts.get(model, now)) for model in models}
+
+
+async def _watermarks(connection: AsyncConnection, now: float) -> list[float]:
+    """Of the partitions that somebody reads; of all of them, where nobody does."""
     rows = (await connection.execute(select(partitions.c.seen, partitions.c.watermark))).all()
     read = [row for row in rows if row.seen is not None and row.seen >= now - UNREAD_SECONDS] or rows
-    if len(read) == 1:
-        return float("inf")
-    return min((row.watermark if row.watermark is not None else 0.0 for row in read), default=0.0)
+    return [0.0 if row.watermark is None else float(row.watermark) for row in read]

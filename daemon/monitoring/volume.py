@@ -60,35 +60,50 @@ class Volume:
         else:
             silence.heard(at)
 
-    def verdicts(self, monitor: Monitor, settings: VolumeSettings, now: float) -> list[Verdict]:
-        """What has stopped, and what has come back, since the last call."""
+    def verdicts(self, monitor: Monitor, settings: VolumeSettings, now: float, heard_until: float) -> list[Verdict]:
+        """What has stopped, and what has come back, since the last call.
+
+        ``heard_until`` is the time up to which all that arrived is known: before ``now`` while a backlog is read.
+        """
         traffic = self._silences.get((monitor.model, TRAFFIC))
         labels = self._silences.get((monitor.model, LABELS))
         found = []
         stopped = False
         if traffic is not None:
             bound = traffic.bound(settings.traffic_seconds, settings.traffic_factor)
-            stopped = self._silent(traffic, now) > bound
-            found += self._turn(monitor, TRAFFIC, traffic, stopped=stopped, bound=bound, now=now)
+            silent = self._silent(traffic, heard_until)
+            stopped = silent > bound
+            found += self._turn(monitor, TRAFFIC, traffic, stopped=stopped, bound=bound, now=now, seconds=silent)
         # labels are missed only while predictions come
         if labels is not None and not stopped:
             bound = labels.bound(settings.labels_seconds, settings.labels_factor)
-            missed = self._silent(labels, now) > bound
-            found += self._turn(monitor, LABELS, labels, stopped=missed, bound=bound, now=now)
+            silent = self._silent(labels, heard_until)
+            found += self._turn(monitor, LABELS, labels, stopped=silent > bound, bound=bound, now=now, seconds=silent)
         return found
 
-    def _silent(self, silence: Silence, now: float) -> float:
-        return now - max(silence.last, self._started)
+    def _silent(self, silence: Silence, heard_until: float) -> float:
+        return max(0.0, heard_until - max(silence.last, self._started))
 
     def _turn(
-        self, monitor: Monitor, signal: str, silence: Silence, *, stopped: bool, bound: float, now: float
+        self,
+        monitor: Monitor,
+        signal: str,
+        silence: Silence,
+        *,
+        stopped: bool,
+        bound: float,
+        now: float,
+        seconds: float,
     ) -> list[Verdict]:
         if stopped == silence.raised:
             return []
         silence.raised = stopped
         row = max(monitor.rows - 1, 0)
-        seconds = self._silent(silence, now)
-        evidence = {"silent_seconds": round(seconds, 1), "bound_seconds": round(bound, 1), "effect_name": "silence"}
+        evidence = {
+            "silent_seconds": round(seconds, 1),
+            "bound_seconds": round(bound, 1),
+            "effect_name": "silence",
+        }
         cause = {CAUSE: stopped_feed("events" if signal == TRAFFIC else "labels").to_evidence()} if stopped else {}
         return [
             Verdict(

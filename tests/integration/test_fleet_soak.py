@@ -145,6 +145,7 @@ def test_an_hour_of_kills_changes_nothing(cluster: Cluster, topic: str, own: Pos
     own.server.start()
     with fleets(cluster, topic, own, tmp_path) as make:
         settings = {"DRIFTD_DEAD_LETTERS__MAX_EVENTS": "1000000", "DRIFTD_RETRAIN__ALGORITHMS": "linear"}
+        settings["DRIFTD_VOLUME__TRAFFIC_SECONDS"] = "60"  # reading it all again takes longer, and is no silence
         served = {f"DRIFTD_MODELS__{SERVED_BADLY.upper()}__MODE": "auto", "DRIFTD_API_TOKEN": "made-up-for-this-test"}
         fleet = make("disturbed", **settings, **served, DRIFTD_DEPLOY__DIRECTORY=str(tmp_path / "deployed"))
         with Sender(cluster, topic, seed, RATE, bad=0.001, sizes=(1, 1, 60)) as sender:

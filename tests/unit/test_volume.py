@@ -31,8 +31,9 @@ def heard(volume: Volume, monitor: Monitor, *moments: float, labels: bool = Fals
         volume.heard([monitor])
 
 
-def found(volume: Volume, monitor: Monitor, moment: float) -> list[tuple[str, bool]]:
-    return [(one.signal, one.recovered) for one in volume.verdicts(monitor, SETTINGS, START + moment)]
+def found(volume: Volume, monitor: Monitor, moment: float, until: float | None = None) -> list[tuple[str, bool]]:
+    now, until = START + moment, START + (moment if until is None else until)
+    return [(one.signal, one.recovered) for one in volume.verdicts(monitor, SETTINGS, now, until)]
 
 
 @pytest.fixture
@@ -73,6 +74,15 @@ def test_the_time_in_which_the_daemon_did_not_run_is_no_silence(monitor: Monitor
     heard(volume, monitor, 0, 1)
 
     assert found(volume, monitor, 10_050) == []
+
+
+def test_a_backlog_is_no_silence_and_a_silence_in_it_is(monitor: Monitor) -> None:
+    volume = Volume(START)
+    heard(volume, monitor, 0, 1)
+
+    assert found(volume, monitor, 900, until=1) == [], "others wait in the log behind what was read last"
+    assert found(volume, monitor, 901, until=101) == []
+    assert found(volume, monitor, 902, until=102) == [(TRAFFIC, False)], "others have come for so long"
 
 
 async def test_what_is_known_survives_a_restart(monitor: Monitor, store: Store) -> None:
