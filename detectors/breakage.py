@@ -141,6 +141,19 @@ def find_broken(reference: Reference, since: RecentRows, *, skip: tuple[str, ...
     return sorted(found, key=lambda one: (-one.share, one.signal))
 
 
+def out_of_range_by_shift(reference: Reference, since: RecentRows) -> set[str]:
+    """Numbers that have left the range of the reference because their law has moved as a whole."""
+    if len(since) < FEWEST_ROWS:
+        return set()
+    codes = reference.codes(since.points)
+    left = (np.bincount(codes[:, s], minlength=reference.width) for s in range(len(reference.signals)))
+    return {
+        name
+        for s, (name, counts) in enumerate(zip(reference.signals, left, strict=True))
+        if _rise(reference, s, counts, NEW) and _is_shift(reference, s, since.points[:, s].astype(np.float64))
+    }
+
+
 def _of_signal(reference: Reference, s: int, values: NDArray[np.float64], codes: NDArray[np.int64]) -> Broken | None:
     name, bins = reference.signals[s], reference.bins[s]
     counts = np.bincount(codes, minlength=reference.width)

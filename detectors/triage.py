@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Kind
-from detectors.breakage import Breakage, Broken, find_broken
+from detectors.breakage import APART, Breakage, Broken, find_broken, out_of_range_by_shift
 from detectors.error_shift import FEWEST_LABELS
 from detectors.known import Known
 from detectors.moves import Moves, moves
@@ -95,7 +95,7 @@ class Named:
 
 def triage(raised: Raised, known: Known, regimes: tuple[Regime, ...] = ()) -> Named:
     """Name the cause of what was raised."""
-    broken = _broken(known)
+    broken, doubted = _broken(known)
     own = next((one for one in broken if one.signal == raised.signal), None)
     if own is not None and _explains(own, raised.kind):
         return _of_broken(own)
@@ -108,7 +108,7 @@ def triage(raised: Raised, known: Known, regimes: tuple[Regime, ...] = ()) -> Na
     if broken and not _beyond(raised, broken, whole, weighed, moved):
         return _of_broken(broken[0])
     if raised.kind is Kind.QUALITY:
-        return _of_quality(raised, weighed, moved, whole)
+        return _of_quality(raised, weighed, moved, whole, doubted)
     ranking = _ranking(whole, moved)
     back = find_return(whole, moved, regimes)
     if back is not None:
@@ -134,14 +134,44 @@ def new_feature(signal: str) -> Named:
 # --- broken data
 
 
-def _broken(known: Known) -> list[Broken]:
+def _broken(known: Known) -> tuple[list[Broken], set[str]]:
+    """What is broken, the largest share first, and the signals that look so and probably are not."""
     found: list[Broken] = []
     for stream in (known.features, known.prediction):
         if stream is not None:
             found += find_broken(*stream)
     if known.outcome is not None:
         found += find_broken(*known.outcome, skip=("error",))
-    return sorted(found, key=lambda one: (-one.share, one.signal))
+    doubted = _doubted(found, known)
+    sure = [one for one in found if one.signal not in doubted]
+    return sorted(sure, key=lambda one: (-one.share, one.signal)), doubted
+
+
+def _doubted(found: list[Broken], known: Known) -> set[str]:
+    """Signals that only look broken because the world has moved, and other features with it.
+
+    Where many features move, one of them soon has values as never before, and some unit makes them fit: there are many
+    units and many features. What breaks one feature takes no other along. So it is named only where no more features
+    have moved for no such reason than for one; or where the two laws hardly have a value in common, in all rows. And
+    what the model answers is no further away than what it is asked: a score is not broken by being out of range.
+    """
+    doubted = {one.signal for one in found if one.signal == "score" and one.kind is Breakage.OUT_OF_RANGE}
+    if known.features is None:
+        return doubted
+    doubted |= out_of_range_by_shift(*known.features) - {one.signal for one in found}
+    doubtful = {one.signal for one in found if _is_doubtful(one)}
+    if not doubtful:
+        return doubted
+    moved = moves(*known.features)
+    broken = {one.signal for one in found}
+    others = sum(signal not in broken for signal, so in zip(moved.signals, moved.moved, strict=True) if so)
+    return doubted | doubtful if others > len(broken) else doubted
+
+
+def _is_doubtful(one: Broken) -> bool:
+    if one.kind is Breakage.UNIT_CHANGE:
+        return min(one.share, float(one.figures["distance"])) < APART
+    return one.kind is Breakage.OUT_OF_RANGE
 
 
 def _explains(own: Broken, kind: Kind) -> bool:
@@ -216,9 +246,9 @@ def _beyond(raised: Raised, broken: list[Broken], whole: Known, weighed: Weighed
     return stream is not None and bool(moves(*stream).moved.any())
 
 
-def _of_quality(raised: Raised, weighed: Weighed, moved: Moves | None, known: Known) -> Named:
+def _of_quality(raised: Raised, weighed: Weighed, moved: Moves | None, known: Known, doubted: set[str]) -> Named:
     """Special values that are no breakage by themselves: the tail of a law that moved, or too few rows to tell."""
-    if raised.signal in weighed.moved:
+    if raised.signal in doubted or raised.signal in weighed.moved:
         return replace(_most_likely(raised, weighed, _ranking(known, moved)), ranking=_ranking(known, moved))
     text = f"{_name(raised.signal)} has values that it should not have"
     return Named(Cause.DATA_BROKEN, CONFIDENT, text, None, raised.signal)
