@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from daemon.events.columns import Column
 from daemon.events.rows import FeatureRows, Labels, Predictions
 from daemon.monitoring import tasks
-from daemon.monitoring.monitor import FEATURE_PREFIX, Findings
+from daemon.monitoring.findings import Findings
+from daemon.monitoring.schema import FEATURE_PREFIX
 from daemon.monitoring.tasks import Task
 from detectors.columns import number_as_text
 from retrain.storage.base import Storage

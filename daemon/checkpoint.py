@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.fleet import exchange, leases
 from daemon.lifecycle.promotion import VersionState
 from daemon.monitoring import charts
-from daemon.monitoring.monitor import Findings, Monitor
+from daemon.monitoring.findings import Findings
+from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.performance import classes_of, mean_of
 from daemon.stores import tables
 from daemon.stores.upsert import add_up, insert_new, upsert

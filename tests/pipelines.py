@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.archive import Archive
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.event import EventLimits
-from daemon.monitoring.estimate_stream import EstimateOptions, EstimateStream
-from daemon.monitoring.monitor import LABELS_LATER, Monitor, MonitorOptions
+from daemon.monitoring.estimate_stream import EstimateStream
+from daemon.monitoring.findings import LABELS_LATER
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.options import EstimateOptions, MonitorOptions
 from daemon.pipeline import Pipeline, Respond
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store

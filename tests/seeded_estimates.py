@@ -11,7 +11,9 @@ from sqlalchemy import insert
 from daemon.checkpoint import ESTIMATE
 from daemon.monitoring.charts import rows_of_estimates
 from daemon.monitoring.estimate_chunks import EstimatedChunk
-from daemon.monitoring.estimate_stream import EstimateOptions, EstimateStream, Turn
+from daemon.monitoring.estimate_report import Turn
+from daemon.monitoring.estimate_stream import EstimateStream
+from daemon.monitoring.options import EstimateOptions
 from daemon.monitoring.tasks import Task
 from daemon.stores import tables
 

@@ -16,8 +16,8 @@ from daemon.lifecycle.promotion import Version
 from daemon.lifecycle.standing import settle
 from daemon.monitoring import references
 from daemon.monitoring.changes import Change, Changes
-from daemon.monitoring.monitor import FEATURE_PREFIX
 from daemon.monitoring.respond import close
+from daemon.monitoring.schema import FEATURE_PREFIX
 from daemon.monitoring.tasks import Task
 from daemon.settings import ModelSettings
 from daemon.stores.engine import Store

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.lifecycle import jobs, versions
 from daemon.lifecycle.broken import BrokenData, breaks, explains_since, explanation, rise
 from daemon.lifecycle.policy import ERRORS, Facts, Trigger
+from daemon.monitoring.findings import LABELS_LATER
 from daemon.monitoring.gaps import GAP_FIELD
-from daemon.monitoring.monitor import LABELS_LATER
 from daemon.stores.tables import alarms, counters, models
 from daemon.stores.tables import jobs as jobs_table
 from detectors.base import Kind

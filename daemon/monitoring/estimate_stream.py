@@ -9,7 +9,6 @@ alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +16,9 @@ from numpy.typing import NDArray
 
 from daemon.monitoring.chunks import LEAST_SHARE, LONGEST_SECONDS
 from daemon.monitoring.estimate_chunks import EstimatedChunk, EstimatedChunks, sum_on
+from daemon.monitoring.estimate_report import State, Turn, report
 from daemon.monitoring.estimate_sample import Layout, Sample, is_sampled
+from daemon.monitoring.options import EstimateOptions
 from daemon.monitoring.tasks import Task
 from daemon.monitoring.window import Window
 from detectors.columns import Columns, Stream
@@ -28,32 +29,6 @@ FULL: Final = 7 / 8
 """To which part a full sample is emptied."""
 MOST_LEARNED: Final = 3 / 4
 """The part of a sample that may have labels before it is learned from: the others wait for theirs."""
-
-
-class State(StrEnum):
-    """How far the estimates of a model are to be believed."""
-
-    REFERENCE = "reference"
-    """Waiting for the reference of features and predictions."""
-    LEARNING = "learning"
-    TRUSTED = "trusted"
-    DISTRUSTED = "distrusted"
-    """Labels have shown that it was wrong; it learns anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class EstimateOptions:
-    """``labels`` to learn from, rows of the shortest chunk, sampled rows of one, chunks and values that are kept.
-
-    ``tolerance``: an estimate that is wrong by less is right.
-    """
-
-    labels: int = 2_000
-    chunk_rows: int = 500
-    sample_rows: int = 300
-    most_chunks: int = 50
-    most_values: int = 60_000
-    tolerance: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +53,6 @@ class Labelled:
 
 _NO_ROWS: Final = Columns(Stream.PREDICTION, np.empty(0, dtype=np.int64), np.empty(0), {})
 _NO_LABELS: Final = Labelled(_NO_ROWS.rows, _NO_ROWS.ts, _NO_ROWS.rows, _NO_ROWS.ts)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """From a row on the estimates are trusted, or distrusted."""
-
-    row: int
-    ts: float
-    trusted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,20 +327,9 @@ class EstimateStream:
         return State.LEARNING if self._model is None else State.TRUSTED
 
     def report(self, task: Task | None) -> dict[str, Any]:
-        """What is shown: of the newest chunk, and of the newest one that half of the labels have come of."""
-        chunks = self.chunks.chunks
-        checked = next((one for one in reversed(chunks) if 2 * one.labelled >= one.rows), None)
-        since = self._distrusted
-        nothing = dict.fromkeys(SHOWN)
-        return {
-            "metric": "mae" if task is Task.REGRESSION else "accuracy",
-            "state": self.state.value,
-            "learning": None if self._model is not None else [int(self.sample.labelled.sum()), self.wanted],
-            "trusted": self.state is State.TRUSTED,
-            "distrusted_since": None if since is None else {"row": since.row, "ts": since.ts},
-            **(_shown(chunks[-1], task) if chunks else nothing),
-            "checked": None if checked is None else _shown(checked, task),
-        }
+        """What is shown (see ``estimate_report``)."""
+        learning = None if self._model is not None else (int(self.sample.labelled.sum()), self.wanted)
+        return report(task, self.state, learning, self._distrusted, self.chunks.chunks)
 
     # --- what is stored
 
@@ -447,17 +402,3 @@ def _joined(labelled: Sequence[Labelled]) -> Labelled:
         np.concatenate([one.at for one in parts]),
         np.concatenate([one.ts for one in parts]),
     )
-
-
-SHOWN: Final = ("value", "low", "high", "real", "rows", "first_row", "last_row", "last_ts", "labels")
-
-
-def _shown(chunk: EstimatedChunk, task: Task | None) -> dict[str, Any]:
-    """A chunk as it is shown: accuracy, or the mean absolute error."""
-    mean, low, high, real = chunk.mean, chunk.low, chunk.high, chunk.real
-    if task is not Task.REGRESSION:
-        mean, low, high = 1 - mean, 1 - high, 1 - low
-        real = None if real is None else 1 - real
-    found = [None if one is None else round(one, 6) for one in (mean, low, high, real)]
-    of = (chunk.rows, chunk.first_row, chunk.last_row, chunk.last_ts, chunk.labelled)
-    return dict(zip(SHOWN, (*found, *of), strict=True))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from daemon.events.tabular import Table
 from daemon.monitoring import tasks
-from daemon.monitoring.monitor import FEATURE_PREFIX
+from daemon.monitoring.schema import FEATURE_PREFIX
 from daemon.monitoring.tasks import Task
 from detectors.columns import Columns, Stream, concatenate
 from detectors.estimate_check import EstimateCheck

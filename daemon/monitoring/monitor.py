@@ -1,65 +1,39 @@
 """One model: its rows numbered, joined, counted and judged."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.events.columns import FeatureDecoder
-from daemon.events.rows import FeatureRows, Labels, Predictions, Rows
+from daemon.events.rows import Labels, Predictions, Rows
 from daemon.monitoring import tasks
 from daemon.monitoring.causes import Causes, Found
-from daemon.monitoring.chunks import Chunk
-from daemon.monitoring.estimate_chunks import EstimatedChunk
-from daemon.monitoring.estimate_stream import EstimateStream, Labelled, Turn
+from daemon.monitoring.estimate_stream import EstimateStream, Labelled
 from daemon.monitoring.feature_stream import FeatureStream, features_of
-from daemon.monitoring.labelled import Revision
+from daemon.monitoring.findings import FEATURES_MOVED, LABELS_LATER, Findings
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
 from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.pairs import Pairs, pairs_of
 from daemon.monitoring.performance import Performance
-from daemon.monitoring.prediction_scores import Scores, after_each_other
 from daemon.monitoring.recent import SeenIds
-from daemon.monitoring.schema import FEATURE_PREFIX, Schema, kinds_of
+from daemon.monitoring.schema import Schema, kinds_of
 from daemon.monitoring.segment_fields import SegmentFields
 from daemon.monitoring.segment_report import report
 from daemon.monitoring.segments import SegmentWatch, StreamSegments
 from daemon.monitoring.serving import Serving
 from daemon.monitoring.tasks import Task
+from daemon.monitoring.undecided import Undecided
 from daemon.monitoring.window import Build, Ranking, Window
 from detectors.base import Kind, Verdict
 from detectors.columns import Columns, Stream
 from detectors.reference import Reference
 from detectors.regimes import MOST_REGIMES, Regime
 
-__all__ = ["FEATURE_PREFIX", "Findings", "Monitor", "MonitorOptions"]
-
-LABELS_LATER = "labels_later"
-"""Of an alarm's evidence: how many labels came after it in the checkpoint that stores it."""
-FEATURES_MOVED: Final = "features_moved"
-"""Of the evidence of an alarm about errors: how many features moved since the change, of which the first are ranked."""
 JUDGED_AT_ONCE: Final = 4_000
 """Rows that wait, at most, before they are judged: as many as fit in a processor's cache."""
-
-
-@dataclass(slots=True)
-class Findings:
-    """What has come of a model's rows since the last checkpoint."""
-
-    verdicts: list[Verdict] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    predictions: list[tuple[Predictions, NDArray[np.int64]]] = field(default_factory=list)  # with their rows
-    labels: list[tuple[Labels, Sequence[int]]] = field(default_factory=list)  # with the rows of their predictions
-    features: list[FeatureRows] = field(default_factory=list)
-    afresh: list[str] = field(default_factory=list)
-    met: list[str] = field(default_factory=list)  # versions that events name for the first time
-    served: list[str] = field(default_factory=list)  # versions that have taken over
-    measured: list[tuple[Chunk, str | None]] = field(default_factory=list)  # with the version in service
-    estimated: list[tuple[EstimatedChunk, str | None]] = field(default_factory=list)  # likewise
-    turns: list[Turn] = field(default_factory=list)  # where estimates are no longer trusted, or again
 
 
 class Monitor:
@@ -105,8 +79,7 @@ class Monitor:
         self.findings = Findings()
         self.regimes: tuple[Regime, ...] = ()
         self._regime_version: str | None = None  # that served while the reference was learned
-        self._undecided: list[Pairs] = []  # the task is not known yet
-        self._revised: dict[int, Revision] = {}  # of these, by their row
+        self._undecided = Undecided()
         self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
 
     def _segments(self, stream: Stream, watch: SegmentWatch | None) -> StreamSegments | None:
@@ -282,20 +255,22 @@ class Monitor:
             self.last_label_ts = max(self.last_label_ts or 0.0, float(labels.ts.max()))
         if joined.rows:
             counts["joined"] += len(joined.rows)
-            self._undecided.append(pairs_of(joined, first, given.next_rows, predictions, labels))
-        self._revised |= {one.row: one for one in joined.revisions}
+            self._undecided.pairs.append(pairs_of(joined, first, given.next_rows, predictions, labels))
+        self._undecided.revise(joined.revisions)
+        return [] if self.task is None else self._decide(self.task)
+
+    def _decide(self, task: Task) -> Sequence[Labelled]:
+        """Tell which of the predictions whose labels are here were wrong."""
         labelled = []
-        if self.task is not None:
-            for pairs in self._undecided:
-                columns, outcomes = pairs.outcomes(self.task, self.serving)
-                labelled.append(_labelled(columns, pairs))
-                self.performance.add(outcomes)
-                self.windows[Stream.OUTCOME].take(columns)
-            self._unjudged += self._undecided
-            self._undecided = []
-            if self._revised:
-                self.performance.revise(list(self._revised.values()), self.task)
-                self._revised = {}
+        decided, revised = self._undecided.take()
+        for pairs in decided:
+            columns, outcomes = pairs.outcomes(task, self.serving)
+            labelled.append(_labelled(columns, pairs))
+            self.performance.add(outcomes)
+            self.windows[Stream.OUTCOME].take(columns)
+        self._unjudged += decided
+        if revised:
+            self.performance.revise(revised, task)
         return labelled
 
     # --- judgement
@@ -406,9 +381,7 @@ class Monitor:
             "serving": self.serving.state(),
             "performance": self.performance.errors(),
             "schema": self.schema,
-            "undecided": [pairs.state() for pairs in self._undecided],
-            "undecided_scores": after_each_other([pairs.scores for pairs in self._undecided]).packed(),
-            "undecided_revised": list(self._revised.values()),
+            **self._undecided.state(),
             "score_classes": list(self.labels.scores.classes),
             "last_label_arrival": self.last_label_arrival,
             "regime_version": self._regime_version,
@@ -428,23 +401,13 @@ class Monitor:
         self.serving.restore(state["serving"])
         self.performance.restore(state["performance"], labelled)
         self.schema = dict(state["schema"])
-        self._restore_undecided(state)
+        self._undecided = Undecided.restored(state)
         self.labels.scores.know(state.get("score_classes", ()))  # older releases kept none
         self.last_label_arrival = state["last_label_arrival"]
         self._regime_version = state.get("regime_version")
         segments = state.get("segments")  # none in older releases
         if self.segment_fields is not None and segments is not None:
             self.segment_fields.restore(segments)
-
-    def _restore_undecided(self, state: dict[str, Any]) -> None:
-        scores = state.get("undecided_scores")  # older releases kept neither these nor revisions
-        start, self._undecided = 0, []
-        for pairs in state["undecided"]:
-            end = start + len(pairs[0])
-            own = None if scores is None else Scores.restored(scores).at(slice(start, end))
-            self._undecided.append(Pairs.restored(pairs, own))
-            start = end
-        self._revised = {one[0]: Revision(*one) for one in state.get("undecided_revised", ())}
 
 
 def _labelled(outcomes: Columns, pairs: Pairs) -> Labelled:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from daemon.events.event_rules import EventLimits
 from daemon.lifecycle.policy import Rules
-from daemon.monitoring.estimate_stream import EstimateOptions
 from daemon.monitoring.gaps import GapWatch
-from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.options import EstimateOptions, MonitorOptions
 from daemon.monitoring.segments import DETECTOR as SEGMENTS
 from daemon.monitoring.segments import SegmentWatch
 from daemon.monitoring.tasks import Task

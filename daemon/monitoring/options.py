@@ -3,8 +3,22 @@
 from dataclasses import dataclass, field
 
 from daemon.events.event_rules import EventLimits
-from daemon.monitoring.estimate_stream import EstimateOptions
 from daemon.monitoring.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateOptions:
+    """``labels`` to learn from, rows of the shortest chunk, sampled rows of one, chunks and values that are kept.
+
+    ``tolerance``: an estimate that is wrong by less is right.
+    """
+
+    labels: int = 2_000
+    chunk_rows: int = 500
+    sample_rows: int = 1_500
+    most_chunks: int = 50
+    most_values: int = 60_000
+    tolerance: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import numpy as np
 
 from daemon.events.tabular import Layout, Table, TableReader
 from daemon.monitoring import tasks
-from daemon.monitoring.monitor import FEATURE_PREFIX, Monitor
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.schema import FEATURE_PREFIX
 from daemon.monitoring.tasks import Task
 from detectors.columns import Columns, Stream, concatenate
 from detectors.reference import Reference

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.events.tabular import Table
-from daemon.monitoring.monitor import FEATURE_PREFIX, Monitor
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.schema import FEATURE_PREFIX
 from detectors.columns import Columns, Stream, concatenate
 from detectors.reference import Reference
 from detectors.series_scores import SeriesScores

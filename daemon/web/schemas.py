@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table
 
 from daemon.fleet.workers import Role
-from daemon.monitoring.estimate_stream import State
+from daemon.monitoring.estimate_report import State
 from daemon.stores import tables
 from daemon.web.problem import ProblemKind
 from detectors.columns import Stream

@@ -19,7 +19,7 @@ from daemon.alerts.briefing import load
 from daemon.alerts.wording import compose
 from daemon.lifecycle.policy import Rules
 from daemon.lifecycle.triggers import Triggers
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.respond import Responder
 from daemon.stores import tables
 from detectors.triage import CAUSE, Cause

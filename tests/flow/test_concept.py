@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipelines import World, batches
 from seeded_events import label, line, prediction
 
-from daemon.monitoring.monitor import FEATURES_MOVED, MonitorOptions
+from daemon.monitoring.findings import FEATURES_MOVED
+from daemon.monitoring.options import MonitorOptions
 from daemon.stores import tables
 
 CHANGE = 900

@@ -15,8 +15,10 @@ from daemon import measuring
 from daemon.checkpoint import ESTIMATE, MonitorSnapshot, Snapshot
 from daemon.metrics import Metrics
 from daemon.monitoring.charts import ESTIMATED
-from daemon.monitoring.estimate_stream import EstimateOptions, EstimateStream, Turn
-from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.monitoring.estimate_report import Turn
+from daemon.monitoring.estimate_stream import EstimateStream
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.options import EstimateOptions, MonitorOptions
 from daemon.stores import tables
 from detectors.columns import Stream
 

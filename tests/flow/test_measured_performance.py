@@ -15,8 +15,8 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from sqlalchemy import delete, select, update
 
 from daemon.checkpoint import LABELLED
-from daemon.monitoring.monitor import MonitorOptions
 from daemon.monitoring.monitors import make_monitor
+from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.references import give
 from daemon.monitoring.tasks import Task
 from daemon.settings import ModelSettings

@@ -22,7 +22,7 @@ from daemon.events import dead_letters
 from daemon.events.ahead import Ahead
 from daemon.events.event import EventLimits, check
 from daemon.events.reading import Taken
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.stores import tables
 from detectors.columns import Stream
 

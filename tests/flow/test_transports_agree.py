@@ -11,7 +11,7 @@ from seeded_events import anything, traffic
 from streams import PATIENCE, opened
 
 from daemon.events.keys import count_documents
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
 from daemon.stream import build

@@ -23,7 +23,7 @@ from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 from seeded_events import line, prediction
 
 from daemon.client import Client, NoAnswer, Refused, local_token
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.stores import tables
 from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade

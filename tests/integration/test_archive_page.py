@@ -11,7 +11,7 @@ from pipelines import World, batch
 from s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from seeded_events import label, line, prediction
 
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.stores.engine import sqlite_url
 from daemon.stores.migrate import upgrade
 from retrain.storage import FolderStorage, open_storage

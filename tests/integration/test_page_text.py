@@ -15,7 +15,8 @@ from seeded_store import NOW
 from sqlalchemy import delete, insert, update
 
 from daemon.events import event
-from daemon.monitoring.monitor import Monitor, MonitorOptions
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.options import MonitorOptions
 from daemon.pipeline import Pipeline
 from daemon.stores import tables
 from daemon.web.words import STATES

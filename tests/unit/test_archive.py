@@ -19,7 +19,7 @@ from daemon.lifecycle import jobs
 from daemon.lifecycle.job_folder import Places, prepare
 from daemon.lifecycle.policy import Trigger
 from daemon.lifecycle.recipe import Recipe
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.stores import tables
 from retrain.job import DatasetSettings, read_job
 from retrain.joins import labelled_rows

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.events.event_rules import EventLimits
 from daemon.lifecycle.policy import Rules
-from daemon.monitoring.monitor import MonitorOptions
+from daemon.monitoring.options import MonitorOptions
 from daemon.settings import ModelSettings, Settings
 from daemon.web.context import Limits
 from detectors.registry import Options

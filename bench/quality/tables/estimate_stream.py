@@ -9,7 +9,7 @@ from bench.quality import employment
 from bench.quality.table import Column, Row, Run, Table
 from daemon.events.rows import Labels, Predictions, Rows
 from daemon.monitoring.estimate_chunks import EstimatedChunk
-from daemon.monitoring.estimate_stream import Turn
+from daemon.monitoring.estimate_report import Turn
 from daemon.monitoring.monitors import make_monitor
 from daemon.settings import ModelSettings
 
