@@ -4,6 +4,7 @@ A function of what is known at the alarm and of nothing else. What it cannot tel
 nobody can see that what follows from the same features has changed.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -151,21 +152,28 @@ def _doubted(found: list[Broken], known: Known) -> set[str]:
     """Signals that only look broken because the world has moved, and other features with it.
 
     Where many features move, one of them soon has values as never before, and some unit makes them fit: there are many
-    units and many features. What breaks one feature takes no other along. So it is named only where no more features
-    have moved for no such reason than for one; or where the two laws hardly have a value in common, in all rows. And
-    what the model answers is no further away than what it is asked: a score is not broken by being out of range.
+    units and many features. What breaks one feature takes no other along, but for those that break alike. So it is
+    named only where no more features have moved for other reasons; or where the two laws hardly have a value in common,
+    in all rows. And what the model answers is no further away than what it is asked: a score is not broken by being out
+    of range.
     """
     doubted = {one.signal for one in found if one.signal == "score" and one.kind is Breakage.OUT_OF_RANGE}
     if known.features is None:
         return doubted
     doubted |= out_of_range_by_shift(*known.features) - {one.signal for one in found}
-    doubtful = {one.signal for one in found if _is_doubtful(one)}
+    doubtful = [one for one in found if _is_doubtful(one)]
     if not doubtful:
         return doubted
     moved = moves(*known.features)
     broken = {one.signal for one in found}
     others = sum(signal not in broken for signal, so in zip(moved.signals, moved.moved, strict=True) if so)
-    return doubted | doubtful if others > len(broken) else doubted
+    alike = Counter(map(_reason, doubtful))
+    return doubted | {one.signal for one in doubtful if others + len(doubtful) > 2 * alike[_reason(one)]}
+
+
+def _reason(one: Broken) -> tuple[Breakage, Any]:
+    """Features that break for one reason break alike: in the same unit."""
+    return one.kind, one.figures.get("undo")
 
 
 def _is_doubtful(one: Broken) -> bool:

@@ -25,7 +25,8 @@ async def watermark(connection: AsyncConnection, now: float) -> float:
 async def heard_until(connection: AsyncConnection, models: Sequence[str], now: float) -> dict[str, float]:
     """Of each model the time up to which all that has arrived has been judged; while a backlog is read, it is past."""
     read = min(await _watermarks(connection, now), default=now)
-    waiting = select(parcels.c.model, func.min(parcels.c.first).label("first")).where(parcels.c.model.in_(models))
+    waiting = select(parcels.c.model, func.min(parcels.c.first).label("first"))
+    waiting = waiting.where(parcels.c.model.in_(models), parcels.c.taken < parcels.c.events)
     firsts = {row.model: row.first for row in await connection.execute(waiting.group_by(parcels.c.model))}
     return {model: min(now, read, firsts.get(model, now)) for model in models}
 
