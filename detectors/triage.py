@@ -257,7 +257,12 @@ def _beyond(raised: Raised, broken: list[Broken], whole: Known, weighed: Weighed
 def _of_quality(raised: Raised, weighed: Weighed, moved: Moves | None, known: Known, doubted: set[str]) -> Named:
     """Special values that are no breakage by themselves: the tail of a law that moved, or too few rows to tell."""
     if raised.signal in doubted or raised.signal in weighed.moved:
-        return replace(_most_likely(raised, weighed, _ranking(known, moved)), ranking=_ranking(known, moved))
+        ranking = _ranking(known, moved)
+        named = replace(_most_likely(raised, weighed, ranking), ranking=ranking)
+        if named.cause is Cause.UNKNOWN and raised.signal in doubted:
+            text = f"{_name(raised.signal)} has left the range of the reference, as it does where the inputs have moved"
+            return replace(named, cause=Cause.COVARIATE_SHIFT, confidence=CONFIDENT, text=text)
+        return named
     text = f"{_name(raised.signal)} has values that it should not have"
     return Named(Cause.DATA_BROKEN, CONFIDENT, text, None, raised.signal)
 
