@@ -61,7 +61,7 @@ class VolumeSettings(Group):
     """When silence is an alarm. Both bounds of a pair must be passed."""
 
     traffic_seconds: Seconds = 300.0
-    """Without any prediction for so long, traffic has stopped."""
+    """Without any prediction for so long, traffic has stopped; a backlog that is still to be read is none."""
     traffic_factor: Annotated[float, Field(ge=1)] = 10.0
     """And for so many times the longest silence in the reference."""
     labels_seconds: Seconds = HOUR_SECONDS
