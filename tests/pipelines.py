@@ -110,6 +110,7 @@ class World:
     storage: Storage | None = None
     url: str = ""
     make: Callable[[str], Monitor] | None = None
+    waiting: int = 0  # events in the log
 
     @classmethod
     def made(cls, folder: Path, database: Database, **fields: Any) -> "World":
@@ -136,6 +137,7 @@ class World:
             most_models=self.most_models,
             limits=self.limits,
             sleep=self.sleep,
+            lag=lambda: self.waiting,
         )
         self.archives[id(pipeline)] = archive
         return pipeline

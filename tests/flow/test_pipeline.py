@@ -132,6 +132,23 @@ async def test_what_was_decoded_in_another_light_is_decoded_again(
     assert outcomes[0] == outcomes[1]
 
 
+async def test_while_events_wait_all_is_known_up_to_the_newest_that_was_taken(world: World) -> None:
+    pipeline = await world.start()
+
+    async def heard_until(now: float) -> dict[str, float]:
+        async with world.stores[-1].read() as connection:
+            return dict(await pipeline.heard_until(connection, now))
+
+    await pipeline.process(batch(line(model="quiet", prediction=1)))
+    await pipeline.process(batch(*[line(model="busy", prediction=1)] * 8, first=1))
+    newest = pipeline.monitors["busy"].last_arrival
+    assert newest > pipeline.monitors["quiet"].last_arrival
+    world.waiting = 3
+    assert await heard_until(START + 900) == {"quiet": newest, "busy": newest}
+    world.waiting = 0
+    assert await heard_until(START + 900) == {"quiet": START + 900, "busy": START + 900}
+
+
 async def test_every_kind_of_event_is_counted_exactly(world: World) -> None:
     pipeline = await world.start()
     features = {"age": 1.5}
