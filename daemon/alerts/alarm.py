@@ -100,6 +100,13 @@ class Alarm:
         # broken data names the signal, with where it is
         return f"{what} where {within[1]}" if within and self.kind is not Kind.QUALITY else what
 
+    @property
+    def headline(self) -> str:
+        """What is wrong, with the name of the feature where it is one that has moved."""
+        within = place(self.signal)
+        whole = within[0] if within else self.signal
+        return f"{self.what}: {spoken(whole)}" if self.kind is Kind.DRIFT and whole.startswith(FEATURE) else self.what
+
     def _what_of_errors(self) -> str:
         before, after = self.change or (0.0, 1.0)
         if self._is_rate:

@@ -34,7 +34,7 @@ def says(status: Mapping[str, Any], raised: Sequence[Alarm], needed: int) -> str
         first = raised[0]
         more = f", and {len(raised) - 1} more {'alarms' if len(raised) > 2 else 'alarm'}" if len(raised) > 1 else ""  # noqa: PLR2004 (one more, or more)
         figures = f": {tidy(first.figures)}" if first.figures else ""
-        return sentence(f"{first.what}{figures}{more}")
+        return sentence(f"{first.headline}{figures}{more}")
     return state_words(status["state"]).means
 
 

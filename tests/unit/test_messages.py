@@ -320,6 +320,13 @@ def test_an_alarm_about_errors_says_where_no_feature_moved() -> None:
     assert "no feature moved" not in CONCEPT.figures
 
 
+def test_a_headline_names_the_feature_that_has_moved() -> None:
+    assert INCOME.headline == "what goes into the model has moved: income"
+    within = replace(INCOME, signal="feature:income[region=[a=b]]")
+    assert within.headline == "what goes into the model has moved where region is [a=b]: income"
+    assert CONCEPT.headline == CONCEPT.what
+
+
 # --- segments
 
 
