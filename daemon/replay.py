@@ -15,12 +15,13 @@ from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
 from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
-from daemon.lifecycle.policy import Action, Facts, Trigger, decide
+from daemon.lifecycle.policy import Action, Facts, Reason, Trigger, decide
 from daemon.monitoring import references
 from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
 from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.monitoring.scores import RowScores
+from daemon.monitoring.second_looks import Renamed
 from daemon.pipeline import Pipeline
 from daemon.settings import Settings
 from daemon.stores import tables
@@ -143,13 +144,9 @@ class Replay:
                         self.result.rows += rows
                         self.result.seconds = time.perf_counter() - started
                         self._progress(round(size))
-                        for model, verdict in self._raised:
-                            self.result.alarms += not verdict.recovered
-                            self.result.recovered += verdict.recovered
-                            self.result.decisions += self._would_train(model, verdict)
-                            if not verdict.recovered:
-                                yield as_json(model, verdict)
-                        self._raised = []
+                        raised, self._raised = self._raised, []
+                        for model, verdict in raised:
+                            yield as_json(model, verdict)
                 if self._estimator is not None:
                     self.estimates += self._estimator.end()
                 for model, monitor in pipeline.monitors.items():
@@ -163,7 +160,14 @@ class Replay:
         self.result.seconds = time.perf_counter() - started
 
     async def _respond(self, _connection: AsyncConnection, found: MonitorSnapshot, _now: float) -> None:
-        self._raised += [(found.monitor.model, verdict) for verdict in found.findings.verdicts]
+        model, findings = found.monitor.model, found.findings
+        for verdict in findings.verdicts:
+            self.result.alarms += not verdict.recovered
+            self.result.recovered += verdict.recovered
+            self.result.decisions += self._would_train(model, verdict)
+        for renamed in findings.renamed:
+            self.result.decisions += self._would_train.rename(model, renamed)
+        self._raised += [(model, verdict) for verdict in findings.verdicts if not verdict.recovered]
 
     async def _give_reference(self, pipeline: Pipeline) -> None:
         source, chosen = self._source, self._settings.model(self._source.model)
@@ -227,12 +231,26 @@ class WouldTrain:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._broken = OpenBreakage()
+        self._explained: list[tuple[str, Verdict]] = []
+        """What broken data has explained: asked about again where it turns out not to be broken."""
 
     def __call__(self, model: str, verdict: Verdict) -> bool:
         """Whether an alarm would have asked for a retrain. Broken data explains what is raised while it lasts."""
         self._broken.hear(model, verdict)
-        if verdict.recovered:
-            return False
+        if not verdict.recovered:
+            return self._asks(model, verdict)
+        over = model, verdict.kind, verdict.signal
+        self._explained = [(name, one) for name, one in self._explained if (name, one.kind, one.signal) != over]
+        return False
+
+    def rename(self, model: str, renamed: Renamed) -> int:
+        """How many retrains are asked for since an alarm has another cause."""
+        self._broken.rename(model, renamed.kind, renamed.signal, renamed.change_row, renamed.cause)
+        mine = [renamed.renamed(verdict) for name, verdict in self._explained if name == model]
+        self._explained = [one for one in self._explained if one[0] != model]
+        return sum(self._asks(model, verdict) for verdict in mine)
+
+    def _asks(self, model: str, verdict: Verdict) -> bool:
         rules = rules_of(self._settings.model(model))
         facts = Facts(
             trigger=Trigger.ALARM,
@@ -244,7 +262,10 @@ class WouldTrain:
             broken_since=explains_since(self._broken.of(model), verdict.evidence),
             labels=rules.minimum_labels,
         )
-        return decide(facts, rules).action is Action.RETRAIN
+        decision = decide(facts, rules)
+        if decision.reason is Reason.DATA_BROKEN:
+            self._explained.append((model, verdict))
+        return decision.action is Action.RETRAIN
 
 
 class _LateLabels:

@@ -7,6 +7,7 @@ nobody can see that what follows from the same features has changed.
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from detectors.recent_rows import RecentRows
 from detectors.regimes import Regime, find_return
 from detectors.shifts import Weighed, importance, weigh
 
-__all__ = ["CAUSE", "Cause", "Known", "Named", "Raised", "triage"]
+__all__ = ["CAUSE", "Cause", "Examination", "Known", "Named", "Raised", "triage"]
 
 CAUSE: Final = "cause"
 """Of an alarm's evidence: its cause, as ``Named.to_evidence`` writes it."""
@@ -96,29 +97,61 @@ class Named:
 
 def triage(raised: Raised, known: Known, regimes: tuple[Regime, ...] = ()) -> Named:
     """Name the cause of what was raised."""
-    broken, doubted = _broken(known)
-    own = next((one for one in broken if one.signal == raised.signal), None)
-    if own is not None and _explains(own, raised.kind):
-        return _of_broken(own)
-    whole, complete = known, True
-    if broken:
-        whole, complete = _without(known, broken)
+    return Examination(known, regimes).cause(raised)
+
+
+class Examination:
+    """What rows tell of causes: worked out once, as far as it is asked for, for all that was raised of them."""
+
+    def __init__(self, known: Known, regimes: tuple[Regime, ...] = ()) -> None:
+        self._known = known
+        self._regimes = regimes
+
+    def cause(self, raised: Raised) -> Named:
+        """Name the cause of what was raised."""
+        broken, doubted = self._broken
+        own = next((one for one in broken if one.signal == raised.signal), None)
+        if own is not None and _explains(own, raised.kind):
+            return _of_broken(own)
+        whole, complete = self._whole
         if not complete:
             return _of_broken(broken[0]) if _follows(raised) else _beside(broken[0])
-    weighed, moved = _weigh(whole)
-    if broken and not _beyond(raised, broken, whole, weighed, moved):
-        return _of_broken(broken[0])
-    if raised.kind is Kind.QUALITY:
-        return _of_quality(raised, weighed, moved, whole, doubted)
-    ranking = _ranking(whole, moved)
-    back = find_return(whole, moved, regimes)
-    if back is not None:
+        weighed, moved = self._weighed
+        if broken and not _beyond(raised, broken, whole, weighed, moved):
+            return _of_broken(broken[0])
+        if raised.kind is Kind.QUALITY:
+            return _of_quality(raised, weighed, self._ranking, doubted)
+        named = self._return or _most_likely(raised, weighed, self._ranking)
+        return replace(named, ranking=self._ranking)
+
+    @cached_property
+    def _broken(self) -> tuple[list[Broken], set[str]]:
+        return _broken(self._known)
+
+    @cached_property
+    def _whole(self) -> tuple[Known, bool]:
+        """The rows that are not broken in any feature, and whether there are enough of them to go by."""
+        broken, _ = self._broken
+        return _without(self._known, broken) if broken else (self._known, True)
+
+    @cached_property
+    def _weighed(self) -> tuple[Weighed, Moves | None]:
+        return _weigh(self._whole[0])
+
+    @cached_property
+    def _ranking(self) -> tuple[tuple[str, float], ...]:
+        return _ranking(self._whole[0], self._weighed[1])
+
+    @cached_property
+    def _return(self) -> Named | None:
+        back = find_return(self._whole[0], self._weighed[1], self._regimes)
+        if back is None:
+            return None
         confidence = min(MOST_CONFIDENT, 1 / (1 + float(np.exp(-back.better))))
         text = f"back to how it was before row {back.regime.until:,}"
         text += f", when version {back.regime.version} served" if back.regime.version is not None else ""
         figures = {"nats": round(back.better, 2), "until": back.regime.until, "version": back.regime.version}
-        return Named(Cause.RETURN, confidence, text, figures=figures, ranking=ranking)
-    return replace(_most_likely(raised, weighed, ranking), ranking=ranking)
+        return Named(Cause.RETURN, confidence, text, figures=figures)
 
 
 def stopped_feed(what: str) -> Named:
@@ -254,10 +287,9 @@ def _beyond(raised: Raised, broken: list[Broken], whole: Known, weighed: Weighed
     return stream is not None and bool(moves(*stream).moved.any())
 
 
-def _of_quality(raised: Raised, weighed: Weighed, moved: Moves | None, known: Known, doubted: set[str]) -> Named:
+def _of_quality(raised: Raised, weighed: Weighed, ranking: tuple[tuple[str, float], ...], doubted: set[str]) -> Named:
     """Special values that are no breakage by themselves: the tail of a law that moved, or too few rows to tell."""
     if raised.signal in doubted or raised.signal in weighed.moved:
-        ranking = _ranking(known, moved)
         named = replace(_most_likely(raised, weighed, ranking), ranking=ranking)
         if named.cause is Cause.UNKNOWN and raised.signal in doubted:
             text = f"{_name(raised.signal)} has left the range of the reference, as it does where the inputs have moved"

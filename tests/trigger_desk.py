@@ -68,6 +68,13 @@ class Desk:
             closed = update(tables.alarms).where(tables.alarms.c.id == alarm)
             await connection.execute(closed.values(state="closed", closed_reason=reason))
 
+    async def renamed(self, alarm: int, cause: str) -> None:
+        """More rows have told another cause of an alarm."""
+        async with self.loop.store.begin() as connection:
+            evidence = {"cause": {"name": cause, "text": "as more rows tell"}}
+            await connection.execute(update(tables.alarms).where(tables.alarms.c.id == alarm).values(evidence=evidence))
+            await self.triggers.renamed(connection, "loans", self.loop.now)
+
     async def queued(self) -> Job | None:
         async with self.loop.store.read() as connection:
             return await jobs.find_active(connection, "loans")

@@ -144,11 +144,14 @@ class Alarm:
         return f", most of it where {field} is {value}"
 
     @property
+    def cause(self) -> str:
+        """The name of the cause; empty where none is named."""
+        return _CAUSES.get(self.evidence.get(CAUSE, {}).get("name"), "")
+
+    @property
     def why(self) -> str:
         """The cause in words; empty where none is named."""
-        cause = self.evidence.get(CAUSE, {})
-        name = _CAUSES.get(cause.get("name"))
-        return f"{name}: {cause['text']}" if name else ""
+        return f"{self.cause}: {self.evidence[CAUSE]['text']}" if self.cause else ""
 
     @property
     def explains(self) -> tuple[str | None, ...]:

@@ -11,6 +11,8 @@ from daemon.alerts.figures import count, figure, is_number, percent
 class NoteKind(StrEnum):
     """What happened. The fields that each understands are named with it; all of them may be left out."""
 
+    CAUSE = "cause"
+    """alarms that have another cause now: [{signal, cause (in words), before (its name, empty for none)}]"""
     RETRAIN_STARTED = "retrain_started"
     """version, rows (labelled rows it learns from), since_row, trigger"""
     RETRAIN_REFUSED = "retrain_refused"
@@ -47,6 +49,10 @@ ALONE: Final = frozenset(
 """What is said even where no incident is open, such as after a retrain by schedule."""
 
 
+MOST_CAUSES: Final = 2
+MOST_SIGNALS: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """One thing that happened at ``at`` (epoch seconds), with JSON-able ``fields``."""
@@ -57,6 +63,18 @@ class Note:
 
     def __str__(self) -> str:
         return _WORDS[self.kind](self.fields)
+
+
+def _cause(fields: Mapping[str, Any]) -> str:
+    told: dict[tuple[str, str], list[str]] = {}
+    for one in fields.get("alarms", ()):
+        told.setdefault((one["cause"], one["before"]), []).append(one["signal"])
+    texts = []
+    for (cause, before), signals in list(told.items())[:MOST_CAUSES]:
+        more = f" and {len(signals) - MOST_SIGNALS} more" if len(signals) > MOST_SIGNALS else ""
+        of = f"{'another' if before else 'the'} cause of {', '.join(signals[:MOST_SIGNALS])}{more}"
+        texts.append(f"{of}: {cause}{f', and not {before}' if before else ''}")
+    return f"more rows tell {'; '.join(texts)}" if texts else "more rows tell other causes"
 
 
 def _started(fields: Mapping[str, Any]) -> str:
@@ -130,6 +148,7 @@ def _words(reason: object) -> str:
 
 
 _WORDS: Final[Mapping[NoteKind, Callable[[Mapping[str, Any]], str]]] = {
+    NoteKind.CAUSE: _cause,
     NoteKind.RETRAIN_STARTED: _started,
     NoteKind.RETRAIN_REFUSED: _refused,
     NoteKind.RETRAIN_FAILED: _failed,

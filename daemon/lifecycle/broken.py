@@ -40,11 +40,17 @@ class OpenBreakage:
 
     def hear(self, model: str, verdict: Verdict) -> None:
         """Take in what a model's detectors found."""
-        key = (model, verdict.signal, verdict.kind)
         if verdict.recovered:
-            self._open.pop(key, None)
+            self._open.pop((model, verdict.signal, verdict.kind), None)
         elif breaks(verdict.kind, verdict.signal, verdict.evidence):
-            self._open[key] = BrokenData.of(verdict.change_row, verdict.evidence)
+            found = BrokenData.of(verdict.change_row, verdict.evidence)
+            self._open[model, verdict.signal, verdict.kind] = found
+
+    def rename(self, model: str, kind: Kind, signal: str, change_row: int, cause: Mapping[str, Any]) -> None:
+        """An alarm has another cause, since more rows have come."""
+        self._open.pop((model, signal, kind), None)
+        if breaks(kind, signal, {CAUSE: cause}):
+            self._open[model, signal, kind] = BrokenData.of(change_row, {CAUSE: cause})
 
     def of(self, model: str) -> list[BrokenData]:
         """What is broken in the rows of a model."""

@@ -79,6 +79,12 @@ async def alarm_row(connection: AsyncConnection, alarm: int) -> RowMapping | Non
     return (await connection.execute(select(alarms).where(alarms.c.id == alarm))).mappings().first()
 
 
+async def open_alarms(connection: AsyncConnection, model: str) -> set[int]:
+    """The numbers of a model's open alarms."""
+    query = select(alarms.c.id).where(alarms.c.model == model, alarms.c.state == "open")
+    return set((await connection.execute(query)).scalars())
+
+
 async def open_change(connection: AsyncConnection, model: str) -> int | None:
     """Where the earliest change began of which an error alarm is open."""
     began = func.min(func.coalesce(alarms.c.change_row, alarms.c.row))

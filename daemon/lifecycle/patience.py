@@ -35,6 +35,8 @@ class Patience(msgspec.Struct):
 
     waiting: list[Waiting] = []
     """Oldest first."""
+    explained: list[Waiting] = []
+    """Alarms that broken data explains: asked about again where it turns out not to be broken."""
     plan: Plan | None = None
     changed_row: int | None = None
     """Where the last change began that was trained for: rows before it are of another world."""

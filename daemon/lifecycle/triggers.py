@@ -17,7 +17,7 @@ from daemon.lifecycle import facts, jobs, patience, versions
 from daemon.lifecycle.facts import Asked
 from daemon.lifecycle.jobs import Job
 from daemon.lifecycle.patience import Patience, Plan, Waiting
-from daemon.lifecycle.policy import Action, Decision, Rules, Trigger, can_be_judged, decide, refits_due
+from daemon.lifecycle.policy import Action, Decision, Reason, Rules, Trigger, can_be_judged, decide, refits_due
 from daemon.lifecycle.promotion import NotPossible, Version, VersionReason, VersionState
 from daemon.lifecycle.standing import settle
 from daemon.logs import get_logger
@@ -31,6 +31,9 @@ Note = Callable[[AsyncConnection, str, NoteKind, Mapping[str, Any], float], Awai
 
 RECOVERED: Final = "recovered"
 """Why an alarm was closed whose change went away by itself."""
+
+
+_STORED_ONCE: Final = frozenset({Action.WAIT, Action.REFUSE, Action.ALERT_ONLY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,9 @@ class Triggers:
         answer = await self._on_alarm(connection, model, held, waiting, row=row, now=now)
         if answer.decision.action is Action.WAIT:
             held.waiting.append(waiting)
+        elif _is_explained(answer.decision):
+            standing = await facts.open_alarms(connection, model)
+            held.explained = [one for one in (*held.explained, waiting) if one.alarm in standing]
         await patience.save(connection, model, held, before)
         await settle(connection, model)
         return answer
@@ -88,12 +94,33 @@ class Triggers:
                 break  # whatever keeps the oldest waiting keeps the others too
             if waiting in held.waiting:
                 held.waiting.remove(waiting)
+                if _is_explained(answer.decision):
+                    held.explained.append(waiting)
         if held.plan is not None and (answer is None or answer.job is None):
             answer = await self._on_plan(connection, model, held, held.plan, now) or answer
         await patience.save(connection, model, held, before)
         trusted = await facts.served(connection, model) >= self._rules(model).watch_rows
         await settle(connection, model, watching=False if trusted else None)
         return answer
+
+    async def renamed(self, connection: AsyncConnection, model: str, now: float) -> None:
+        """Ask again about all that broken data explains: open alarms have other causes than before."""
+        held = await patience.load(connection, model)
+        before = held.to_bytes()
+        explained, held.explained = held.explained, []
+        for waiting in explained:
+            row = await facts.alarm_row(connection, waiting.alarm)
+            if row is None or row["state"] != "open":
+                continue
+            answer = await self._on_alarm(connection, model, held, waiting, row=row, now=now)
+            if answer.decision.action is Action.WAIT:
+                held.waiting.append(waiting)
+            elif _is_explained(answer.decision):
+                held.explained.append(waiting)
+            elif answer.job is not None:
+                break
+        await patience.save(connection, model, held, before)
+        await settle(connection, model)
 
     async def schedule(self, connection: AsyncConnection, model: str, now: float) -> Answer:
         """Decide on a cron time that has come."""
@@ -140,7 +167,9 @@ class Triggers:
         if job is not None:
             held.plan = Plan(waiting.alarm, waiting.since_row, waiting.joined, labels)
             held.changed_row = waiting.since_row
-            held.waiting.clear()  # one training takes all that has changed
+            # one training takes all that has changed
+            held.waiting.clear()
+            held.explained.clear()
         return Answer(decision, job)
 
     async def _on_plan(
@@ -246,7 +275,7 @@ class Triggers:
         why: str = "",
     ) -> bool:
         """Store a decision unless it says again what the last one said. Returns whether it was news."""
-        if decision.action in (Action.WAIT, Action.REFUSE) and trigger is not Trigger.MANUAL:
+        if decision.action in _STORED_ONCE and trigger is not Trigger.MANUAL:
             same = (decisions.c.model == model) & (
                 decisions.c.alarm.is_(None) if alarm is None else decisions.c.alarm == alarm
             )
@@ -262,6 +291,10 @@ class Triggers:
             self._metrics.add(DECISIONS, 1, decision.action, decision.reason)
         log.info("decided", model=model, trigger=trigger, action=decision.action, reason=decision.reason)
         return True
+
+
+def _is_explained(decision: Decision) -> bool:
+    return decision.action is Action.ALERT_ONLY and decision.reason is Reason.DATA_BROKEN
 
 
 async def start_rollback(connection: AsyncConnection, model: str, by: str | None) -> Version:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +15,12 @@ from detectors.known import Known
 from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 from detectors.regimes import Regime
-from detectors.triage import CAUSE, Raised, triage
+from detectors.triage import CAUSE, Examination, Named, Raised
+
+STREAMS: Final = (Stream.FEATURES, Stream.PREDICTION, Stream.OUTCOME)
+"""In the order in which ``Known`` has them."""
+MOST_EXAMINED: Final = 8
+"""Where hundreds of features move at once, many of them seem to do so at the same row: that is looked at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class Causes:
         self._windows = windows
         self._label_rows = label_rows
         self._regimes = regimes
+        self._examined: dict[tuple[int, ...], Examination] = {}
 
     def explain(self, found: Found) -> Verdict:
         """The verdict with its cause in the evidence; as it is where it says that something is over.
@@ -50,28 +57,49 @@ class Causes:
         verdict = found.verdict
         if verdict.recovered or verdict.detector == SEGMENTS:
             return verdict
-        known = Known(*(self._known(stream, found) for stream in (Stream.FEATURES, Stream.PREDICTION, Stream.OUTCOME)))
-        cause = triage(Raised(verdict.kind, verdict.signal, rise(verdict.evidence)), known, self._regimes)
+        fresh = {stream: self._fresh_before(stream, verdict.row) for stream in STREAMS}
+        fresh[found.stream] = self._fresh_by(found)
+        raised = Raised(verdict.kind, verdict.signal, rise(verdict.evidence))
+        cause = self._examination(fresh, verdict.change_row).cause(raised)
         return replace(verdict, evidence=verdict.evidence | {CAUSE: cause.to_evidence()})
 
-    def _known(self, stream: Stream, found: Found) -> tuple[Reference, RecentRows] | None:
-        """What had come of a stream: of its own the rows up to the alarm's window, of the others those before it.
+    def look(self, raised: Raised, change_row: int, row: int) -> Named:
+        """The cause of what was raised, of a change at ``change_row``, by what had come before ``row``."""
+        fresh = {stream: self._fresh_before(stream, row) for stream in STREAMS}
+        return self._examination(fresh, change_row).cause(raised)
+
+    def _fresh_before(self, stream: Stream, row: int) -> int:
+        """How many of a stream's fresh rows had come before a row of the day.
 
         Whether what came in the same moment was there as well would depend on where the log is cut.
         """
+        rows = self._windows[stream].fresh_rows()
+        if stream is Stream.OUTCOME:
+            # a label may come after features that go with the next prediction
+            rows = np.array([self._label_rows.get(one, 0) for one in rows.tolist()], dtype=np.int64) + 1
+        return int(np.searchsorted(rows, row))
+
+    def _fresh_by(self, found: Found) -> int:
+        """How many of its own stream's fresh rows had come by the end of the window in which something was found."""
+        if found.fresh is not None:
+            return found.fresh
+        window = self._windows[found.stream]
+        # rows that share a number may be in several windows: the first of these
+        place = int(np.searchsorted(window.fresh_rows(), found.verdict.row))
+        return -(-(place + 1) // window.window_rows) * window.window_rows
+
+    def _examination(self, fresh: Mapping[Stream, int], change_row: int) -> Examination:
+        """Of the rows since a change, once so many fresh rows of each stream had come."""
+        key = (change_row, *fresh.values())
+        if key not in self._examined:
+            known = Known(*(self._since(stream, fresh[stream], change_row) for stream in STREAMS))
+            self._examined = dict([*self._examined.items()][-MOST_EXAMINED:])
+            self._examined[key] = Examination(known, self._regimes)
+        return self._examined[key]
+
+    def _since(self, stream: Stream, fresh: int, change_row: int) -> tuple[Reference, RecentRows] | None:
         window = self._windows[stream]
         if window.reference is None:
             return None
-        row, fresh = found.verdict.row, found.fresh
-        if stream is not found.stream:
-            rows = window.fresh_rows()
-            if stream is Stream.OUTCOME:
-                # a label may come after features that go with the next prediction
-                rows = np.array([self._label_rows.get(one, 0) for one in rows.tolist()], dtype=np.int64) + 1
-            fresh = int(np.searchsorted(rows, row))
-        elif fresh is None:
-            # rows that share a number may be in several windows: the first of these
-            place = int(np.searchsorted(window.fresh_rows(), row))
-            fresh = -(-(place + 1) // window.window_rows) * window.window_rows
         recent = window.recent(fresh)
-        return window.reference, recent.where(recent.rows >= found.verdict.change_row)
+        return window.reference, recent.where(recent.rows >= change_row)

@@ -12,6 +12,7 @@ from daemon.events.rows import FeatureRows, Labels, Predictions
 from daemon.monitoring.chunks import Chunk
 from daemon.monitoring.estimate_chunks import EstimatedChunk
 from daemon.monitoring.estimate_report import Turn
+from daemon.monitoring.second_looks import Renamed
 from detectors.base import Verdict
 
 LABELS_LATER: Final = "labels_later"
@@ -25,6 +26,7 @@ class Findings:
     """Alarms and counts, and what is to be archived, recorded and drawn."""
 
     verdicts: list[Verdict] = field(default_factory=list)
+    renamed: list[Renamed] = field(default_factory=list)  # alarms, perhaps of these verdicts, that have another cause
     counts: Counter[str] = field(default_factory=Counter)
     predictions: list[tuple[Predictions, NDArray[np.int64]]] = field(default_factory=list)  # with their rows
     labels: list[tuple[Labels, Sequence[int]]] = field(default_factory=list)  # with the rows of their predictions

@@ -20,6 +20,7 @@ from daemon.monitoring.pairs import Pairs, pairs_of
 from daemon.monitoring.performance import Performance
 from daemon.monitoring.recent import SeenIds
 from daemon.monitoring.schema import Schema, kinds_of
+from daemon.monitoring.second_looks import SecondLooks
 from daemon.monitoring.segment_fields import SegmentFields
 from daemon.monitoring.segment_report import report
 from daemon.monitoring.segments import SegmentWatch, StreamSegments
@@ -79,6 +80,8 @@ class Monitor:
         self.findings = Findings()
         self.regimes: tuple[Regime, ...] = ()
         self._regime_version: str | None = None  # that served while the reference was learned
+        self._second_looks = SecondLooks()
+        self._whole_rows = 0  # rows of which all streams have been given what came with them
         self._undecided = Undecided()
         self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
 
@@ -163,6 +166,7 @@ class Monitor:
         labelled = self._join(predictions, segments, rows.labels, first, order)
         if self.estimate is not None:
             self.estimate.take(made, features_of(predictions, numbers), labelled)
+        self._whole_rows = self.rows
         if predictions is not None:
             self._serves(self.serving.count(predictions.versions))
 
@@ -296,7 +300,9 @@ class Monitor:
             self.findings.estimated += [(chunk, self.version) for chunk in self.estimate.take_chunks()]
             self.findings.turns += self.estimate.take_turns()
         causes = Causes(self.windows, at, self.regimes)
-        self.findings.verdicts += [causes.explain(one) for one in (*found, *outcomes)]
+        explained = [causes.explain(one) for one in (*found, *outcomes)]
+        self.findings.verdicts += explained
+        self.findings.renamed += self._second_looks.take(explained, self._whole_rows, causes.look)
         for window in self.windows.values():
             window.remember()
 
@@ -357,6 +363,7 @@ class Monitor:
         self._remember_regime(references)
         self._regime_version = version
         self.serving.go_on_with(version, self.rows)
+        self._second_looks.clear()
         self.performance.clear()
         if self.estimate is not None:
             self.estimate.clear()
@@ -385,6 +392,7 @@ class Monitor:
             "score_classes": list(self.labels.scores.classes),
             "last_label_arrival": self.last_label_arrival,
             "regime_version": self._regime_version,
+            "second_looks": self._second_looks.state(),
             "segments": None if self.segment_fields is None else self.segment_fields.state(),
         }
 
@@ -405,6 +413,7 @@ class Monitor:
         self.labels.scores.know(state.get("score_classes", ()))  # older releases kept none
         self.last_label_arrival = state["last_label_arrival"]
         self._regime_version = state.get("regime_version")
+        self._second_looks = SecondLooks.restored(state.get("second_looks", ()))  # older releases took none
         segments = state.get("segments")  # none in older releases
         if self.segment_fields is not None and segments is not None:
             self.segment_fields.restore(segments)

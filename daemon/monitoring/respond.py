@@ -7,12 +7,16 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.alerts import incidents
+from daemon.alerts.alarm import Alarm, spoken
+from daemon.alerts.notes import NoteKind
 from daemon.checkpoint import MonitorSnapshot
 from daemon.lifecycle.standing import settle
 from daemon.lifecycle.triggers import RECOVERED
+from daemon.monitoring.second_looks import Renamed
 from daemon.stores.tables import alarms, models
 from detectors.base import Verdict
 from detectors.columns import Stream
+from detectors.triage import CAUSE
 
 OPEN, CLOSED = "open", "closed"
 
@@ -22,6 +26,10 @@ class Triggers(Protocol):
 
     async def alarm(self, connection: AsyncConnection, model: str, alarm: int, now: float) -> object:
         """An alarm has been raised."""
+        ...
+
+    async def renamed(self, connection: AsyncConnection, model: str, now: float) -> object:
+        """Open alarms have other causes than before."""
         ...
 
     async def reconsider(self, connection: AsyncConnection, model: str, now: float) -> object:
@@ -53,6 +61,7 @@ class Responder:
             await self._triggers.serves(connection, model, version, now, found.row["rows"])
         await self._learned(connection, found)
         await self.judge(connection, model, found.row["version"], found.findings.verdicts, now)
+        await self._rename(connection, model, found.findings.renamed, now)
         if found.findings.counts:
             await self._triggers.reconsider(connection, model, now)
 
@@ -82,6 +91,13 @@ class Responder:
         if any(verdict.recovered for verdict in verdicts):
             await incidents.close_if_over(connection, model, now)
             await settle(connection, model)
+
+    async def _rename(self, connection: AsyncConnection, model: str, renamed: Sequence[Renamed], now: float) -> None:
+        """Store the other causes of open alarms, say so, and have decided again what follows."""
+        said = [said for one in renamed if (said := await _give_cause(connection, model, one)) is not None]
+        if said:
+            await self._triggers.renamed(connection, model, now)
+            await incidents.note(connection, model, NoteKind.CAUSE, {"alarms": said}, now)
 
     async def _learned(self, connection: AsyncConnection, found: MonitorSnapshot) -> None:
         """The model has a reference as soon as one of its streams has."""
@@ -121,6 +137,19 @@ async def _raise(
     }
     stored = await connection.execute(insert(alarms).values(row).returning(alarms.c.id))
     return int(stored.scalar_one())
+
+
+async def _give_cause(connection: AsyncConnection, model: str, renamed: Renamed) -> Mapping[str, Any] | None:
+    """Store an open alarm's other cause; what is to be said of it, None where there is no such alarm."""
+    which = (alarms.c.model == model) & (alarms.c.state == OPEN) & (alarms.c.row == renamed.raised_row)
+    which &= (alarms.c.kind == renamed.kind) & (alarms.c.signal == renamed.signal)
+    row = (await connection.execute(select(alarms).where(which))).mappings().first()
+    if row is None:
+        return None
+    evidence = row["evidence"] | {CAUSE: renamed.cause}
+    await connection.execute(update(alarms).where(alarms.c.id == row["id"]).values(evidence=evidence))
+    before, after = Alarm.from_row(dict(row)), Alarm.from_row({**row, "evidence": evidence})
+    return {"signal": spoken(after.signal), "cause": after.why, "before": before.cause}
 
 
 async def close(

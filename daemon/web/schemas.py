@@ -31,7 +31,8 @@ MEANINGS: Final = {
     "detector": "which detector raised it",
     "effect": "population stability index against the reference",
     "error": "why it failed",
-    "evidence": "the figures behind it, and under `cause` why: its name, confidence, text, figures and ranking",
+    "evidence": "the figures behind it, and under `cause` why: its name, confidence, text, figures and ranking;"
+    " where later rows have told another one, also the `row` that did, and what it is said `instead_of`",
     "hash": "sha256 of the version's files",
     "high": "upper end of the interval",
     "line": "number of the event in its record, from 0",

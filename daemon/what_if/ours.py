@@ -13,7 +13,7 @@ from daemon.events.rows import Labels, Predictions
 from daemon.events.rows import Rows as Events
 from daemon.events.tabular import Table
 from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
-from daemon.lifecycle.policy import Action, Facts, Trigger, decide, refits_due
+from daemon.lifecycle.policy import Action, Facts, Reason, Trigger, decide, refits_due
 from daemon.lifecycle.policy import Rules as DecisionRules
 from daemon.monitoring import references
 from daemon.monitoring.gaps import GAP_FIELD
@@ -71,8 +71,8 @@ class Ours:
         )
         self._first = 0
         self._labelled = 0  # rows whose labels were given to the monitor
-        self._raised: list[Verdict] = []
         self._waiting: list[Verdict] = []
+        self._explained: list[Verdict] = []  # by broken data
         self._broken = OpenBreakage()
         self._plan: _Plan | None = None
         self._trained: list[float] = []
@@ -114,18 +114,19 @@ class Ours:
     async def after(self, start: int, stop: int, known: Rows) -> Rows | None:  # noqa: ARG002 (see Policy)
         """See ``Policy``."""
         await self._pipeline.flush()
-        raised, self._raised = self._raised, []
-        for verdict in raised:
-            self._hear(verdict)
         now = float(self._history.ts[stop - 1]) if self._history.timed else 0.0
         for verdict in tuple(self._waiting):
             since = self._first + verdict.change_row
             labels = known[known >= since]
-            action = decide(self._facts(Trigger.ALARM, now, len(labels), verdict), self._rules).action
-            if action is not Action.WAIT:
+            decision = decide(self._facts(Trigger.ALARM, now, len(labels), verdict), self._rules)
+            if decision.action is not Action.WAIT:
                 self._waiting.remove(verdict)
-            if action is Action.RETRAIN:
-                self._waiting.clear()  # one training takes all that has changed
+            if decision.action is Action.ALERT_ONLY and decision.reason is Reason.DATA_BROKEN:
+                self._explained.append(verdict)
+            if decision.action is Action.RETRAIN:
+                # one training takes all that has changed
+                self._waiting.clear()
+                self._explained.clear()
                 self._plan = _Plan(verdict, since, len(labels))
                 return self._train(labels, now)
         return self._refit(known, now)
@@ -138,7 +139,9 @@ class Ours:
     def _hear(self, verdict: Verdict) -> None:
         self._broken.hear(MODEL, verdict)
         if verdict.recovered:
-            self._waiting = [one for one in self._waiting if (one.signal, one.kind) != (verdict.signal, verdict.kind)]
+            over = verdict.signal, verdict.kind
+            self._waiting = [one for one in self._waiting if (one.signal, one.kind) != over]
+            self._explained = [one for one in self._explained if (one.signal, one.kind) != over]
         else:
             self.alarms += 1
             self._waiting.append(verdict)
@@ -193,4 +196,10 @@ class Ours:
         return found | references.learn([Table(0, self._predictions(rows, nothing))], None, bins)[1]
 
     async def _respond(self, _connection: AsyncConnection, found: MonitorSnapshot, _now: float) -> None:
-        self._raised += found.findings.verdicts
+        for verdict in found.findings.verdicts:
+            self._hear(verdict)
+        for renamed in found.findings.renamed:
+            self._broken.rename(MODEL, renamed.kind, renamed.signal, renamed.change_row, renamed.cause)
+            # what broken data has explained is asked about again
+            self._waiting = [renamed.renamed(verdict) for verdict in (*self._waiting, *self._explained)]
+            self._explained = []

@@ -93,6 +93,42 @@ async def test_broken_data_never_trains_and_the_reason_is_stored(tmp_path: Path,
     assert all("income is in another unit" in one["detail"]["cause"] for one in decisions)
 
 
+def wide(errors: float) -> list[bytes]:
+    """Numbers over some powers of ten, each of which is multiplied by something from a row on; errors become usual."""
+    rng, lines = Random(11), []
+    for number in range(1_600):
+        moved = number >= CHANGE
+        factors = (12.0, 4.0, 0.2, 3.0, 0.25, 5.0) if moved else (1.0,) * 6
+        features = {f"f{place}": factor * rng.lognormvariate(0, 1.5) for place, factor in enumerate(factors)}
+        event = prediction(number, rng) | {"features": features}
+        lines.append(line(**event))
+        missed = rng.random() < (errors if moved else 0.1)
+        lines.append(line(**label(number, event["prediction"] ^ missed)))
+    return lines
+
+
+@pytest.mark.parametrize("size", [60, 3_200])
+async def test_what_ten_rows_take_for_another_unit_does_not_hold_up_a_retrain_for_long(
+    tmp_path: Path, database: Database, size: int
+) -> None:
+    world = World.made(tmp_path, database, options=MonitorOptions(reference_rows=600))
+    await responded(world, wide(0.4), [2 * CHANGE, *[size] * (1_200 // size or 1)])
+    alarms = {one["id"]: one for one in await world.rows(tables.alarms) if one["detector"] == "e_detector"}
+    decisions = [one for one in await world.rows(tables.decisions) if one["alarm"] in alarms]
+    jobs = [one["alarm"] for one in await world.rows(tables.jobs)]
+    await world.close()
+    mine = {one["id"]: one for one in alarms.values() if one["signal"] in ("feature:f0", "error")}
+    assert [alarm["evidence"][CAUSE]["instead_of"] for alarm in mine.values()] == ["data_broken"] * 2
+    assert {alarm["evidence"][CAUSE]["name"] for alarm in alarms.values()} == {"concept_drift"}
+    assert max(alarm["evidence"][CAUSE]["row"] for alarm in mine.values()) < CHANGE + 300
+    (error,) = [number for number, alarm in mine.items() if alarm["signal"] == "error"]
+    assert jobs == [error]
+    assert [(one["action"], one["reason"]) for one in decisions if one["alarm"] == error] == [
+        ("alert_only", "data_broken"),
+        ("retrain", "error_rose"),
+    ]
+
+
 async def test_a_changed_concept_trains(tmp_path: Path, database: Database) -> None:
     world = World.made(tmp_path, database, options=MonitorOptions(reference_rows=600))
     await responded(world, log(as_before), [500] * 8)

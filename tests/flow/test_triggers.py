@@ -161,6 +161,43 @@ async def test_broken_data_explains_the_errors_that_it_makes(desk: Desk) -> None
     assert await desk.decided() == [("alert_only", "data_broken")] * 2
 
 
+async def test_what_broken_data_explained_is_asked_about_again_once_it_turns_out_to_be_a_shift(desk: Desk) -> None:
+    await desk.labels(9_000)
+    quality = await desk.alarm("quality", change_row=520, row=530)
+    error = await desk.alarm("concept", change_row=525, row=560, since=2_000)
+    over = await desk.alarm("performance", change_row=525, row=570)
+    await desk.close(over)
+    await desk.renamed(quality, "covariate_shift")
+    job = await desk.queued()
+    assert job is not None
+    assert job.alarm == error
+    assert await desk.decided() == [
+        *[("alert_only", "data_broken")] * 3,
+        ("alert_only", "kind_does_not_train"),
+        ("retrain", "error_rose"),
+    ]
+
+
+async def test_what_stays_broken_is_answered_as_before_and_not_stored_twice(desk: Desk) -> None:
+    await desk.labels(9_000)
+    quality = await desk.alarm("quality", change_row=520, row=530)
+    await desk.alarm("concept", change_row=525, row=560, since=2_000)
+    await desk.renamed(quality, "data_broken")
+    await desk.renamed(quality, "data_broken")
+    assert await desk.queued() is None
+    assert await desk.decided() == [("alert_only", "data_broken")] * 2
+
+
+async def test_an_alarm_that_waits_starts_nothing_once_it_turns_out_to_be_broken_data(desk: Desk) -> None:
+    alarm = await desk.alarm(since=50)
+    await desk.renamed(alarm, "data_broken")
+    await desk.labels(5_000)
+    assert await desk.queued() is None
+    assert (await desk.decided())[-1] == ("alert_only", "data_broken")
+    await desk.renamed(alarm, "concept_drift")
+    assert (await desk.queued()) is not None
+
+
 async def test_data_that_breaks_later_keeps_an_alarm_waiting(desk: Desk) -> None:
     await desk.alarm(change_row=500, row=550, since=50)
     quality = await desk.alarm("quality", change_row=580, row=590)

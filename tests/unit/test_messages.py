@@ -224,6 +224,16 @@ def test_the_figures_behind_each_kind_of_alarm(kind: Kind, evidence: dict[str, o
 @pytest.mark.parametrize(
     ("kind", "fields", "words"),
     [
+        (
+            NoteKind.CAUSE,
+            {"alarms": [{"signal": "age", "cause": "covariate shift: the inputs have moved", "before": "broken data"}]},
+            "more rows tell another cause of age: covariate shift: the inputs have moved, and not broken data",
+        ),
+        (
+            NoteKind.CAUSE,
+            {"alarms": [{"signal": one, "cause": "label shift: so it is", "before": ""} for one in "abcde"]},
+            "more rows tell the cause of a, b, c and 2 more: label shift: so it is",
+        ),
         (NoteKind.RETRAIN_STARTED, {"rows": 1240}, "retraining with 1,240 labelled rows"),
         (NoteKind.RETRAIN_STARTED, {"since_row": 20_031}, "retraining on the rows since 20,031"),
         (NoteKind.RETRAIN_STARTED, {"trigger": "schedule"}, "retraining (schedule)"),

@@ -100,10 +100,10 @@ SEEDED = Table(
 Seeded models of 8 to 20 features of mixed kinds, some of them autocorrelated, a logistic regression fitted to their
 world, and labels that come 0, 50 or 200 rows late. Each run has {runs.REFERENCE_ROWS:,} rows from which the
 references are learned, {runs.CALM_ROWS:,} unchanged, then the change and up to {runs.CHANGED_ROWS:,} rows more, and
-goes through the daemon's own monitor with its own settings. What was named, by the first alarm after the change that
-does not call its cause unknown; right in the end: by the last such alarm. Rows: from the change to the right name,
-the median. A return needs labels before it can be told from a concept that changes: at first it often is called one,
-and that trains as well.""",
+goes through the daemon's own monitor with its own settings. What was named first after the change (unknown is no
+name); right in the end: what was named last, by an alarm or by a second look at one. Rows: from the change to the
+right name, the median. A return needs labels before it can be told from a concept that changes: at first it often is
+called one, and that trains as well.""",
     goal="95 % named right; broken data never starts a retrain.",
     seeds=SEEDS,
     columns=COLUMNS,

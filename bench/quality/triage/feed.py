@@ -10,6 +10,7 @@ from bench.quality.triage.model import Model
 from bench.quality.triage.world import Batch
 from daemon.events.rows import Labels, Predictions, Rows
 from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.second_looks import Renamed
 from daemon.replay import WouldTrain
 from detectors.base import Verdict
 from detectors.triage import CAUSE, Cause
@@ -25,7 +26,7 @@ class Feed:
     delay: int
     row: int = 0
     waiting: list[tuple[int, int]] = field(default_factory=list)
-    raised: list[Verdict] = field(default_factory=list)
+    said: list[Verdict | Renamed] = field(default_factory=list)
 
     def take(self, batch: Batch, model: Model, version: str) -> None:
         for start in range(0, len(batch), BATCH):
@@ -42,7 +43,8 @@ class Feed:
         order = np.maximum(order, 2 * rows[0] + 1)
         labels = Labels(order, [str(row) for row, _ in due], order.astype(float), [label for _, label in due])
         self.monitor.take(Rows(predictions, labels if due else None, None, float(rows[-1])), 0.0)
-        self.raised += self.monitor.take_findings().verdicts
+        findings = self.monitor.take_findings()
+        self.said += (*findings.verdicts, *findings.renamed)
 
 
 def predicted(batch: Batch, model: Model, version: str | None, rows: NDArray[np.int64]) -> Predictions:
@@ -66,15 +68,17 @@ class Run:
     trained: bool
 
 
-def judge(verdicts: list[Verdict], change: int, would_train: WouldTrain) -> Run:
+def judge(said: list[Verdict | Renamed], change: int, would_train: WouldTrain) -> Run:
     first = last = rows = breakage = None
     trained = False
-    for one in verdicts:
-        trains = would_train("model", one)
-        if one.row < change or one.recovered:
+    for one in said:
+        if isinstance(one, Renamed):
+            trains, cause = bool(would_train.rename("model", one)), one.cause
+        else:
+            trains, cause = would_train("model", one), one.evidence.get(CAUSE, {})
+        if one.row < change or not cause:
             continue
         trained = trained or trains
-        cause = one.evidence[CAUSE]
         name = Cause(cause["name"])
         if name is Cause.UNKNOWN:
             continue

@@ -53,7 +53,7 @@ def run(scenario: Scenario, seed: int) -> Run:
     pool = on_the_way(world.rows(3 * CHANGED_ROWS if scenario.cause is Cause.LABEL_SHIFT else CHANGED_ROWS))
     after = pool.at(np.arange(min(CHANGED_ROWS, len(pool))))
     feed.take(after, model, feed.monitor.version or "1")
-    return judge(feed.raised, change, WouldTrain(settings))
+    return judge(feed.said, change, WouldTrain(settings))
 
 
 def _with(world: World, weights: NDArray[np.float64], intercept: float) -> World:
@@ -90,4 +90,4 @@ def run_real(scenario: Scenario, seed: int, path: Path) -> Run:
     change = feed.row
     after = on_the_way(world.rows(3 * CHANGED_ROWS if scenario.cause is Cause.LABEL_SHIFT else CHANGED_ROWS))
     feed.take(after.at(np.arange(min(CHANGED_ROWS, len(after)))), model, "1")
-    return judge(feed.raised, change, WouldTrain(settings))
+    return judge(feed.said, change, WouldTrain(settings))
