@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from daemon.events.columns import FeatureDecoder
 from daemon.events.rows import Labels, Predictions, Rows
 from daemon.monitoring import tasks
-from daemon.monitoring.causes import Causes, Found
 from daemon.monitoring.estimate_stream import EstimateStream, Labelled
 from daemon.monitoring.feature_stream import FeatureStream, features_of
-from daemon.monitoring.findings import FEATURES_MOVED, LABELS_LATER, Findings
+from daemon.monitoring.findings import LABELS_LATER, Findings
+from daemon.monitoring.judgement import Judgement
 from daemon.monitoring.labels import LabelJoin, NewLabels, NewPredictions
 from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.pairs import Pairs, pairs_of
@@ -27,8 +27,7 @@ from daemon.monitoring.segments import SegmentWatch, StreamSegments
 from daemon.monitoring.serving import Serving
 from daemon.monitoring.tasks import Task
 from daemon.monitoring.undecided import Undecided
-from daemon.monitoring.window import Build, Ranking, Window
-from detectors.base import Kind, Verdict
+from daemon.monitoring.window import Build, Window
 from detectors.columns import Columns, Stream
 from detectors.reference import Reference
 from detectors.regimes import MOST_REGIMES, Regime
@@ -80,10 +79,9 @@ class Monitor:
         self.findings = Findings()
         self.regimes: tuple[Regime, ...] = ()
         self._regime_version: str | None = None  # that served while the reference was learned
-        self._second_looks = SecondLooks()
+        self._judgement = Judgement(self.windows)
         self._whole_rows = 0  # rows of which all streams have been given what came with them
         self._undecided = Undecided()
-        self._unjudged: list[Pairs] = []  # in the outcome window since it was judged
 
     def _segments(self, stream: Stream, watch: SegmentWatch | None) -> StreamSegments | None:
         if self.segment_fields is None or watch is None:
@@ -272,7 +270,7 @@ class Monitor:
             labelled.append(_labelled(columns, pairs))
             self.performance.add(outcomes)
             self.windows[Stream.OUTCOME].take(columns)
-        self._unjudged += decided
+        self._judgement.unjudged += decided
         if revised:
             self.performance.revise(revised, task)
         return labelled
@@ -281,53 +279,12 @@ class Monitor:
 
     def judge(self) -> None:
         """Let the detectors see all rows that make whole windows."""
-        # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
-        at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
-        self._unjudged = []
-        # the outcomes first, so that the features can be asked what had moved by the row of an alarm, and not later
-        outcomes = self._judge_outcomes(at)
-        features, found = self.windows[Stream.FEATURES], []
-        for place, one in enumerate(outcomes):
-            verdict = one.verdict
-            if verdict.kind is Kind.CONCEPT and not verdict.recovered:
-                found += [Found(Stream.FEATURES, raised) for raised in features.judge(until=verdict.row)]
-                moved = features.moved_since(verdict.change_row)
-                outcomes[place] = replace(one, verdict=_with_features(verdict, moved))
-        for stream, window in self.windows.items():
-            found += [Found(stream, raised) for raised in window.judge()]
+        self._judgement.judge(self.findings, self.rows, self._whole_rows, self.regimes)
+        for window in self.windows.values():
             self.findings.measured += [(chunk, self.version) for chunk in window.take_chunks()]
         if self.estimate is not None:
             self.findings.estimated += [(chunk, self.version) for chunk in self.estimate.take_chunks()]
             self.findings.turns += self.estimate.take_turns()
-        causes = Causes(self.windows, at, self.regimes)
-        explained = [causes.explain(one) for one in (*found, *outcomes)]
-        self.findings.verdicts += explained
-        self.findings.renamed += self._second_looks.take(explained, self._whole_rows, causes.look)
-        for window in self.windows.values():
-            window.remember()
-
-    def _judge_outcomes(self, at: Mapping[int, int]) -> list[Found]:
-        window = self.windows[Stream.OUTCOME]
-        verdicts = window.judge()
-        if not verdicts:
-            return []
-        # many more labels may have come since, within the same checkpoint
-        joined = self.findings.counts["joined"] - len(at)
-        came = {row: joined + place for place, row in enumerate(at, start=1)}
-        fresh = {row: place for place, row in enumerate(window.fresh_rows().tolist(), start=1)}
-        found = [
-            Found(
-                Stream.OUTCOME,
-                replace(
-                    one,
-                    row=int(at.get(one.row, self.rows - 1)),
-                    evidence=one.evidence | {LABELS_LATER: came.get(one.row, joined)},
-                ),
-                fresh.get(one.row),
-            )
-            for one in verdicts
-        ]
-        return sorted(found, key=lambda one: one.verdict.row)
 
     def take_findings(self) -> Findings:
         """What has come since the last call, all of it judged."""
@@ -363,7 +320,7 @@ class Monitor:
         self._remember_regime(references)
         self._regime_version = version
         self.serving.go_on_with(version, self.rows)
-        self._second_looks.clear()
+        self._judgement.second_looks.clear()
         self.performance.clear()
         if self.estimate is not None:
             self.estimate.clear()
@@ -392,7 +349,7 @@ class Monitor:
             "score_classes": list(self.labels.scores.classes),
             "last_label_arrival": self.last_label_arrival,
             "regime_version": self._regime_version,
-            "second_looks": self._second_looks.state(),
+            "second_looks": self._judgement.second_looks.state(),
             "segments": None if self.segment_fields is None else self.segment_fields.state(),
         }
 
@@ -413,7 +370,7 @@ class Monitor:
         self.labels.scores.know(state.get("score_classes", ()))  # older releases kept none
         self.last_label_arrival = state["last_label_arrival"]
         self._regime_version = state.get("regime_version")
-        self._second_looks = SecondLooks.restored(state.get("second_looks", ()))  # older releases took none
+        self._judgement.second_looks = SecondLooks.restored(state.get("second_looks", ()))  # older releases took none
         segments = state.get("segments")  # none in older releases
         if self.segment_fields is not None and segments is not None:
             self.segment_fields.restore(segments)
@@ -423,10 +380,3 @@ def _labelled(outcomes: Columns, pairs: Pairs) -> Labelled:
     """Outcomes of the version in service, some of ``pairs``, as the estimates take them."""
     at = pairs.at if len(outcomes) == len(pairs.rows) else pairs.at[np.isin(pairs.rows, outcomes.rows)]
     return Labelled(outcomes.rows, outcomes.values["error"], at, outcomes.ts)
-
-
-def _with_features(verdict: Verdict, moved: Ranking | None) -> Verdict:
-    """An alarm about errors with what moved of the features meanwhile: it ranks nothing but errors by itself."""
-    if moved is None:
-        return verdict
-    return replace(verdict, ranking=moved, evidence=verdict.evidence | {FEATURES_MOVED: len(moved)})
