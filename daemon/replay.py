@@ -20,7 +20,7 @@ from daemon.monitoring import references
 from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
 from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitors import make_monitor, rules_of
-from daemon.monitoring.scores import RowScores
+from daemon.monitoring.scores import SERIES_ROWS, RowScores
 from daemon.monitoring.second_looks import Renamed
 from daemon.pipeline import Pipeline
 from daemon.settings import Settings
@@ -44,6 +44,8 @@ class Source:
     reference: Path | None = None
     labels: Path | None = None
     label_delay: int = 0
+    series_rows: int = SERIES_ROWS
+    """The first rows of a single number, which it is scored by and which have no scores."""
 
 
 @dataclass(slots=True)
@@ -108,7 +110,7 @@ class Replay:
         self._source = source
         self._progress = progress or (lambda _bytes: None)
         self._raised: list[tuple[str, Verdict]] = []
-        self._scorer = RowScores(settings.model(source.model).reference_rows) if scored else None
+        self._scorer = RowScores(settings.model(source.model).reference_rows, source.series_rows) if scored else None
         self._estimator = self._make_estimator() if estimated else None
         self._would_train = WouldTrain(settings)
         self._lines = 0

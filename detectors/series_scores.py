@@ -1,9 +1,10 @@
 """Series scores: how strange a value is in a time series, beside its own past.
 
 Four looks at each series (the value, its change, and how far it is from its exponential mean over a few rows and over
-some more) are judged by their tails (see ``tails.py``; Siffer and others, 2017), and its mean over some rows by what it
-has been at that time of day (``day_envelope.py``). What goes on being strange is said once: that is what is asked of
-detectors of series (Lavin and Ahmad, 2015, "Evaluating real-time anomaly detection algorithms").
+some more) are judged by their tails (see ``tails.py``; Siffer and others, 2017), its mean over some rows by what it has
+been at that time of day (``day_envelope.py``), and the shape of its latest stretch by those before (``resonance.py``).
+What goes on being strange is said once: that is what is asked of detectors of series (Lavin and Ahmad, 2015,
+"Evaluating real-time anomaly detection algorithms").
 """
 
 from typing import Any, Final
@@ -16,6 +17,7 @@ from detectors.bins import NumberBins
 from detectors.columns import Columns
 from detectors.day_envelope import DayEnvelope
 from detectors.reference import LARGEST_KEPT, Reference
+from detectors.resonance import Resonance, clock
 from detectors.score_alarm import ScoreAlarm
 from detectors.summary import Summary
 from detectors.tails import Tails
@@ -27,7 +29,7 @@ HALF_LIVES: Final = (5, 30)
 MOST_ROWS: Final = 4_000
 PARTS: Final = 160
 """A series is short: the memory is of its latest rows, all of them, and renewed often."""
-OWN_THRESHOLD: Final = 18.0
+OWN_THRESHOLD: Final = 23.0
 """Nats: what is worth telling. Set, as are the others here, on the 33 series of NAB that the bench does not report."""
 USUAL: Final = 3.0
 """Nats of surprise that count for nothing: one value in twenty is so far out."""
@@ -37,8 +39,10 @@ FAR: Final = 0.25
 """So many standard deviations outside of what the time of day has seen count in full, ..."""
 OF_THE_DAY: Final = 6.0
 """... which is so many nats."""
-SILENCE: Final = 100
-"""For so many rows after a score only a higher one is said."""
+OF_THE_SHAPE: Final = 55.0
+"""Nats that a shape counts which nothing before it resembles."""
+SILENCE: Final = 0.2
+"""For this share of the rows that shapes are first learned from, only a higher score is said after another one."""
 LOOKS: Final = 2 + len(HALF_LIVES)
 
 
@@ -56,7 +60,10 @@ class SeriesScores:
         numbers = [s for s, bins in enumerate(reference.bins) if bins.kind == "number"]
         self._series: list[_Series] = []
         self._alarm: ScoreAlarm | None = None
-        self._said = np.zeros(SILENCE)
+        # rows that were picked from many are no stretch of a series
+        self._stretch = len(reference.sample) if len(reference.sample) == reference.rows else 0
+        block, learned = clock(self._stretch)
+        self._said = np.zeros(int(SILENCE * block * learned))
         if len(reference.sample) < FEWEST_ROWS or not numbers:
             return
         # the sample's rows as if nothing had been between them
@@ -69,7 +76,7 @@ class SeriesScores:
 
     def update(self, summary: Summary, columns: Columns) -> list[Verdict]:
         """Score the rows, and say in which windows strange ones became more frequent, or normal again."""
-        return [] if self._alarm is None else self._alarm.update(summary, columns, self._judge(columns)[0])
+        return [] if self._alarm is None else self._alarm.update(summary, columns, self._tails(columns))
 
     def scores(self, columns: Columns) -> NDArray[np.float64]:
         """How strange each row is beside those before it, which is remembered: n numbers from 0, higher is stranger.
@@ -78,15 +85,20 @@ class SeriesScores:
         """
         if self._alarm is None or not len(columns):
             return np.zeros(len(columns))
-        found = np.concatenate((self._said, self._judge(columns)[1]))
-        self._said = found[-SILENCE:]
-        before = np.lib.stride_tricks.sliding_window_view(found[:-1], SILENCE).max(axis=1)
-        return np.asarray(np.where(found[SILENCE:] > before, found[SILENCE:], 0.0))
+        judged = []
+        for one in self._series:
+            learned = self.reference.sample[: self._stretch, one.signal]
+            judged.append(one.scores(self._numbers(columns, one.signal), columns.ts, learned))
+        silence = len(self._said)
+        found = np.concatenate((self._said, np.max(judged, axis=0)))
+        self._said = found[-silence:]
+        before = np.lib.stride_tricks.sliding_window_view(found[:-1], silence).max(axis=1)
+        return np.asarray(np.where(found[silence:] > before, found[silence:], 0.0))
 
-    def _judge(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of each row the surprise of its tails, and its score."""
-        judged = [one.judge(self._numbers(columns, one.signal), columns.ts) for one in self._series]
-        return np.max([tails for tails, _ in judged], axis=0), np.max([score for _, score in judged], axis=0)
+    def _tails(self, columns: Columns) -> NDArray[np.float64]:
+        """Of each row the surprise of its tails."""
+        judged = [one.judge(self._numbers(columns, one.signal), columns.ts)[0] for one in self._series]
+        return np.asarray(np.max(judged, axis=0))
 
     def _numbers(self, columns: Columns, s: int) -> NDArray[np.float64]:
         """Signal s in double precision: of a large number that changes little single would keep little."""
@@ -127,6 +139,17 @@ class _Series:
         self._tails = Tails(looks, bins, keep_every=1, parts=PARTS, most=MOST_ROWS)
         self._latest[:] = looks[-1, 0]
         self._days = [DayEnvelope() for _ in SMOOTHED]
+        self._shapes: Resonance | None = None  # only who asks for scores pays for it
+
+    def scores(
+        self, column: NDArray[np.float64], ts: NDArray[np.float64], reference: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """The score of each row; ``reference`` are the rows right before the first that are asked for."""
+        if self._shapes is None:
+            self._shapes = Resonance(_filled(reference.astype(np.float64), float(self._latest[-1])))
+        values = _filled(column, float(self._latest[-1]))
+        _, scores = self.judge(values, ts)
+        return np.asarray(np.maximum(scores, OF_THE_SHAPE * self._shapes.scores(values)))
 
     def judge(
         self, column: NDArray[np.float64], ts: NDArray[np.float64]
@@ -167,6 +190,7 @@ class _Series:
             "means": self._means.tobytes(),
             "tails": self._tails.to_dict(),
             "days": [one.to_dict() for one in self._days],
+            "shapes": None if self._shapes is None else self._shapes.to_dict(),
         }
 
     def restore(self, data: dict[str, Any]) -> None:
@@ -176,6 +200,9 @@ class _Series:
         self._tails.restore(data["tails"])
         for one, stored in zip(self._days, data["days"], strict=True):
             one.restore(stored)
+        if data.get("shapes") is not None:  # older releases knew none
+            self._shapes = Resonance(np.empty(0))
+            self._shapes.restore(data["shapes"])
 
 
 def _filled(column: NDArray[np.float64], before: float) -> NDArray[np.float64]:

@@ -15,8 +15,6 @@ from detectors.columns import Columns, Stream
 from detectors.reference import Reference
 
 Scores = NDArray[np.float64]
-FIRST_ROWS = 100
-"""The reference of a series; NAB scores none of them."""
 BATCH = 5_000
 BUDGET = 1e6
 
@@ -35,8 +33,8 @@ def columns_of(values: Values, ts: Scores | None = None) -> Columns:
 
 
 def of_series(make: Callable[[Reference, float], Any], one: Series) -> Scores:
-    """The scores of a detector that has the first hundred rows as its reference."""
-    return one_pass(make, columns_of({"feature:value": one.numbers}, one.ts), FIRST_ROWS)
+    """The scores of a detector whose reference is the first part of the series, in which nothing counts."""
+    return one_pass(make, columns_of({"feature:value": one.numbers}, one.ts), one.probation)
 
 
 def windowed_gaussian(one: Series) -> Scores:

@@ -68,6 +68,7 @@ def replay(
     from daemon.commands.comparing import compare
     from daemon.events.tabular import CannotRead, Layout
     from daemon.matrix_threads import one_thread_for_matrices
+    from daemon.monitoring.scores import SERIES_ROWS
     from daemon.replay import Replay, Source
 
     if scores is not None or estimates is not None or what_if:
@@ -80,7 +81,7 @@ def replay(
     except SettingsError as error:
         raise Failure(str(error), os.EX_CONFIG) from None
     layout = Layout(id_column, time_column, prediction, score, label, names(features) or None, names(exclude))
-    source = Source(files, model, layout, reference, labels, label_delay)
+    source = Source(files, model, layout, reference, labels, label_delay, reference_rows or SERIES_ROWS)
     shown = click.get_text_stream("stderr").isatty() and not as_json
     one_thread_for_matrices()
     if is_wanted(found):

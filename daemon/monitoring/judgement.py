@@ -19,8 +19,11 @@ class Judgement:
     def __init__(self, windows: Mapping[Stream, Window]) -> None:
         self._windows = windows
         self.second_looks = SecondLooks()
-        self.unjudged: list[Pairs] = []
-        """What has come into the outcome window since it was judged."""
+        self._unjudged: list[Pairs] = []
+
+    def expect(self, pairs: Sequence[Pairs]) -> None:
+        """These have come into the window of outcomes."""
+        self._unjudged += pairs
 
     def judge(self, findings: Findings, rows: int, whole_rows: int, regimes: tuple[Regime, ...]) -> None:
         """Let the detectors see all rows that make whole windows, and add to ``findings`` what they find.
@@ -28,8 +31,8 @@ class Judgement:
         ``rows`` is how many predictions have come, ``whole_rows`` of how many all streams have what came with them.
         """
         # while the row of the prediction tells where a change began, an alarm is raised at the row of the day
-        at = {row: now for pairs in self.unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
-        self.unjudged = []
+        at = {row: now for pairs in self._unjudged for row, now in zip(pairs.rows, pairs.at, strict=True)}
+        self._unjudged = []
         # many more labels may have come since, within the same checkpoint
         joined = findings.counts["joined"] - len(at)
         # the outcomes first, so that the features can be asked what had moved by the row of an alarm, and not later

@@ -270,7 +270,7 @@ class Monitor:
             labelled.append(_labelled(columns, pairs))
             self.performance.add(outcomes)
             self.windows[Stream.OUTCOME].take(columns)
-        self._judgement.unjudged += decided
+        self._judgement.expect(decided)
         if revised:
             self.performance.revise(revised, task)
         return labelled

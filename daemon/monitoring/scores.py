@@ -1,5 +1,7 @@
 """How strange each row of history is, in one pass: what `driftd replay --scores` writes."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,17 +15,20 @@ from detectors.tail_scores import TailScores
 
 FALSE_ALARMS_DO_NOT_MATTER = 1_000_000.0
 """Only the scores are wanted."""
+SERIES_ROWS: Final = 200
+"""A single series is scored from here on, unless asked otherwise: it goes on learning from what it scores."""
 
 
 class RowScores:
     """Scores rows beside those before them, beginning with the reference's.
 
-    Where no reference is given it is the first ``reference_rows`` rows, and these score 0. From where a model gets
-    another one, its rows are scored by that.
+    Where no reference is given it is the first ``reference_rows`` rows, of a single number the first ``series_rows``,
+    and these score 0. From where a model gets another one, its rows are scored by that.
     """
 
-    def __init__(self, reference_rows: int) -> None:
+    def __init__(self, reference_rows: int, series_rows: int) -> None:
         self._reference_rows = reference_rows
+        self._series_rows = series_rows
         self._first: list[Columns] = []
         self._scorer: TailScores | SeriesScores | None = None
         self._given: Reference | None = None
@@ -44,12 +49,17 @@ class RowScores:
         """The first rows, until there are enough to learn from, and what comes after them in the same piece."""
         scores = np.zeros(len(columns))
         self._first.append(columns)
-        missing = self._reference_rows - sum(map(len, self._first[:-1]))
+        needed = self._series_rows if _is_series(columns) else self._reference_rows
+        missing = needed - sum(map(len, self._first[:-1]))
         if columns.values and len(columns) >= missing:
-            self._scorer = _scorer(Reference.learn(concatenate(self._first).slice(0, self._reference_rows)))
+            self._scorer = _scorer(Reference.learn(concatenate(self._first).slice(0, needed)))
             scores[missing:] = self._scorer.scores(columns.slice(missing, len(columns)))
             self._first = []
         return scores
+
+
+def _is_series(columns: Columns) -> bool:
+    return len(columns.values) == 1 and all(column.dtype != object for column in columns.values.values())
 
 
 def _scorer(reference: Reference) -> TailScores | SeriesScores:

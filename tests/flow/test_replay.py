@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from daemon.cli import main
+from detectors.series_scores import OWN_THRESHOLD
 
 ROWS, CHANGE = 6_000, 4_000
 
@@ -84,16 +85,20 @@ def test_rows_of_features_alone_are_scored_from_the_first_after_the_reference(tm
     assert max(found) == found[800]
 
 
-def test_a_single_number_is_scored_as_a_series_which_says_a_strange_stretch_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arguments", "first"), [((), 200), (("--reference-rows", "120"), 120)])
+def test_a_single_number_is_scored_as_a_series_which_says_a_strange_stretch_once(
+    tmp_path: Path, arguments: tuple[str, ...], first: int
+) -> None:
     values = random.Random(5)
     lines = [f"{values.gauss(40 if 700 <= row < 720 else 0, 1):.4f}" for row in range(900)]
     (tmp_path / "rows.csv").write_text("\n".join(["a", *lines]) + "\n")
     scores = tmp_path / "scores.csv"
-    replayed(str(tmp_path / "rows.csv"), "--features", "a", "--reference-rows", "100", "--scores", str(scores))
+    replayed(str(tmp_path / "rows.csv"), "--features", "a", *arguments, "--scores", str(scores))
 
     found = [float(line.split(",")[1]) for line in scores.read_text().splitlines()[1:]]
-    assert max(found) == found[700]
-    assert max(found[701:720]) == 0
+    assert max(found[:first]) == 0 < max(found[first : first + 100])
+    assert found[700] > OWN_THRESHOLD > max(found[:700])
+    assert max(found[708:720]) == 0
 
 
 @pytest.mark.parametrize(
