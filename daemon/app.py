@@ -385,7 +385,7 @@ class Daemon:
     async def _judged(self, snapshot: Snapshot) -> None:
         self.volume.heard(one.monitor for one in snapshot.monitors)
         measure(self.metrics, snapshot, time.time())
-        if any(one.findings.verdicts for one in snapshot.monitors):
+        if any(one.findings.verdicts or one.findings.renamed for one in snapshot.monitors):
             self.dispatcher.wake()
 
     def _not_ready(self) -> str | None:

@@ -19,7 +19,7 @@ import structlog
 from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import checkpoint
+from daemon import stored_state
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot
 from daemon.checkpoint_writer import CheckpointWriter
@@ -118,14 +118,14 @@ class Pipeline:
     async def load(self) -> None:
         """Bring memory to where the last checkpoint left the store."""
         async with self._store.read() as connection:
-            self._offsets = await checkpoint.load_offsets(connection)
+            self._offsets = await stored_state.load_offsets(connection)
             self._positions = dict(self._offsets)
-            loaded = await checkpoint.load_monitors(connection, self._models.make)
+            loaded = await stored_state.load_monitors(connection, self._models.make)
             if self._loaded is not None:
                 await self._loaded(connection)
         self._models.drop(list(self.monitors))
         self._models.put(loaded)
-        checkpoint.warn_of_fresh_starts(self.monitors.values())
+        stored_state.warn_of_fresh_starts(self.monitors.values())
         self._reader.empty()
         self._writer.held = 0
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon import checkpoint
+from daemon import stored_state
 from daemon.archive import Archive
 from daemon.checkpoint import Fenced, Snapshot
 from daemon.checkpoint_writer import MOST_HELD, NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter
@@ -180,11 +180,11 @@ class Owners:
         if not models:
             return
         async with self._store.read() as connection:
-            loaded = await checkpoint.load_monitors(connection, self._models.make, models)
+            loaded = await stored_state.load_monitors(connection, self._models.make, models)
             if self._claimed is not None:
                 await self._claimed(connection, models)
         self._models.put(loaded)
-        checkpoint.warn_of_fresh_starts(monitor for monitor, _ in loaded)
+        stored_state.warn_of_fresh_starts(monitor for monitor, _ in loaded)
         self._owned.update({model: _Owned(Inbox(model)) for model in models})
         log.info("owns", models=len(self._owned), new=list(models))
 
