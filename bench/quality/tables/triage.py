@@ -115,8 +115,8 @@ CREDIT = Table(
     title="Why something was raised: credit_default",
     meaning="""\
 The same on shuffled rows of credit_default, with shifts and drift put into them. Broken data is told at once, shifts
-and drift often at a second look only. Its labels follow only weakly from its features. Turned labels then look like more
-of the rarer label: what tells them apart is how features and labels go together row by row, of which the weighing
+and drift often at a second look only. Its labels follow only weakly from its features. Turned labels then look like
+more of the rarer label: what tells them apart is how features and labels go together row by row, of which the weighing
 sees the score and no single feature. A shift is made here by drawing some rows more often by their features, which
 draws their labels as well; in few rows that is much like a shift of the labels.""",
     goal="95 % named right; broken data never starts a retrain.",
