@@ -73,7 +73,7 @@ def _cause(fields: Mapping[str, Any]) -> str:
     for (cause, before), signals in list(told.items())[:MOST_CAUSES]:
         more = f" and {len(signals) - MOST_SIGNALS} more" if len(signals) > MOST_SIGNALS else ""
         of = f"{'another' if before else 'the'} cause of {', '.join(signals[:MOST_SIGNALS])}{more}"
-        texts.append(f"{of}: {cause}{f', and not {before}' if before else ''}")
+        texts.append(f"{of}: {cause}{f', and not {before}' if before and not cause.startswith(before) else ''}")
     return f"more rows tell {'; '.join(texts)}" if texts else "more rows tell other causes"
 
 

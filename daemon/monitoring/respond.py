@@ -94,10 +94,26 @@ class Responder:
 
     async def _rename(self, connection: AsyncConnection, model: str, renamed: Sequence[Renamed], now: float) -> None:
         """Store the other causes of open alarms, say so, and have decided again what follows."""
-        said = [said for one in renamed if (said := await _give_cause(connection, model, one)) is not None]
+        before: dict[int, Alarm] = {}
+        after: dict[int, Alarm] = {}
+        for one in renamed:
+            changed = await _give_cause(connection, model, one)
+            if changed is not None:
+                number = changed[0].id
+                before.setdefault(number, changed[0])
+                after[number] = changed[1]
+        if not after:
+            return
+        await self._triggers.renamed(connection, model, now)
+        # of one signal there may be two alarms
+        said = {
+            (spoken(alarm.signal), alarm.why, before[number].cause): None
+            for number, alarm in after.items()
+            if alarm.why != before[number].why
+        }
         if said:
-            await self._triggers.renamed(connection, model, now)
-            await incidents.note(connection, model, NoteKind.CAUSE, {"alarms": said}, now)
+            fields = [{"signal": signal, "cause": cause, "before": was} for signal, cause, was in said]
+            await incidents.note(connection, model, NoteKind.CAUSE, {"alarms": fields}, now)
 
     async def _learned(self, connection: AsyncConnection, found: MonitorSnapshot) -> None:
         """The model has a reference as soon as one of its streams has."""
@@ -139,8 +155,8 @@ async def _raise(
     return int(stored.scalar_one())
 
 
-async def _give_cause(connection: AsyncConnection, model: str, renamed: Renamed) -> Mapping[str, Any] | None:
-    """Store an open alarm's other cause; what is to be said of it, None where there is no such alarm."""
+async def _give_cause(connection: AsyncConnection, model: str, renamed: Renamed) -> tuple[Alarm, Alarm] | None:
+    """Store an open alarm's other cause. Answers the alarm before and after; None where there is no such alarm."""
     which = (alarms.c.model == model) & (alarms.c.state == OPEN) & (alarms.c.row == renamed.raised_row)
     which &= (alarms.c.kind == renamed.kind) & (alarms.c.signal == renamed.signal)
     row = (await connection.execute(select(alarms).where(which))).mappings().first()
@@ -148,8 +164,7 @@ async def _give_cause(connection: AsyncConnection, model: str, renamed: Renamed)
         return None
     evidence = row["evidence"] | {CAUSE: renamed.cause}
     await connection.execute(update(alarms).where(alarms.c.id == row["id"]).values(evidence=evidence))
-    before, after = Alarm.from_row(dict(row)), Alarm.from_row({**row, "evidence": evidence})
-    return {"signal": spoken(after.signal), "cause": after.why, "before": before.cause}
+    return Alarm.from_row(dict(row)), Alarm.from_row({**row, "evidence": evidence})
 
 
 async def close(

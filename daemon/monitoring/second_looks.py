@@ -46,6 +46,12 @@ class _Open:
     rise: float | None
     taken_for: tuple[str | None, ...]
     next_row: int | None
+    looked_row: int = -1
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it is put down to broken data."""
+        return self.taken_for[0] == Cause.DATA_BROKEN
 
     def next_after(self, row: int) -> int | None:
         """The row of the first look behind ``row``, if there is one."""
@@ -83,13 +89,13 @@ class SecondLooks:
         while due := self._due(before):
             row, kind, signal = min(due)
             one = self._open[kind, signal]
-            one.next_row = one.next_after(row)
+            one.next_row, one.looked_row = one.next_after(row), row
             named = look(Raised(kind, signal, one.rise), one.change_row, row)
             cause = named.to_evidence()
             if named.cause is not Cause.UNKNOWN and _about(cause) != one.taken_for:
                 cause |= {"row": row, "instead_of": one.taken_for[0]}
-                was, one.taken_for = one.taken_for[0], _about(cause)
-                if was == Cause.DATA_BROKEN != named.cause:
+                was_broken, one.taken_for = one.is_broken, _about(cause)
+                if was_broken and not one.is_broken:
                     self._look_at_broken(row)
                 renamed.append(Renamed(kind, signal, one.raised_row, one.change_row, row, cause))
         return renamed
@@ -97,7 +103,7 @@ class SecondLooks:
     def _look_at_broken(self, row: int) -> None:
         """What seemed broken is not: all that was put down to broken data is to be looked at as well."""
         for one in self._open.values():
-            if one.taken_for[0] == Cause.DATA_BROKEN:
+            if one.is_broken and one.looked_row < row:
                 one.next_row = row
 
     def _due(self, before: int) -> list[tuple[int, Kind, str]]:

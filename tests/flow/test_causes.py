@@ -116,11 +116,16 @@ async def test_what_ten_rows_take_for_another_unit_does_not_hold_up_a_retrain_fo
     alarms = {one["id"]: one for one in await world.rows(tables.alarms) if one["detector"] == "e_detector"}
     decisions = [one for one in await world.rows(tables.decisions) if one["alarm"] in alarms]
     jobs = [one["alarm"] for one in await world.rows(tables.jobs)]
+    bodies = [one["body"] for one in await world.rows(tables.outbox)]
     await world.close()
     mine = {one["id"]: one for one in alarms.values() if one["signal"] in ("feature:f0", "error")}
     assert [alarm["evidence"][CAUSE]["instead_of"] for alarm in mine.values()] == ["data_broken"] * 2
     assert {alarm["evidence"][CAUSE]["name"] for alarm in alarms.values()} == {"concept_drift"}
     assert max(alarm["evidence"][CAUSE]["row"] for alarm in mine.values()) < CHANGE + 300
+    notes = [note["fields"]["alarms"] for body in bodies for note in body["notes"] if note["kind"] == "cause"]
+    said = [(one["signal"], one["before"], one["cause"].partition(":")[0]) for note in notes for one in note]
+    assert ("errors", "broken data", "concept drift") in said
+    assert all(len({tuple(one.values()) for one in note}) == len(note) for note in notes), "it is said once"
     (error,) = [number for number, alarm in mine.items() if alarm["signal"] == "error"]
     assert jobs == [error]
     assert [(one["action"], one["reason"]) for one in decisions if one["alarm"] == error] == [
