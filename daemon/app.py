@@ -39,7 +39,8 @@ from daemon.monitoring.volume import Volume
 from daemon.pipeline import Pipeline
 from daemon.service_manager import ServiceManager
 from daemon.settings import Settings, warnings
-from daemon.stores.engine import StoreAway, StoreError, StoreRefuses, first_line, open_store
+from daemon.stores.engine import first_line, open_store
+from daemon.stores.errors import StoreAway, StoreError, StoreRefuses
 from daemon.stores.migrate import upgrade
 from daemon.stream import StreamService, build
 from daemon.transports.base import Batch, TopicPartition

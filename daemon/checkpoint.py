@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -108,6 +108,17 @@ class Snapshot:
     def models(self) -> set[str]:
         """All whose rows it changes."""
         return {one.model for one in self.monitors} | self.rejected.keys()
+
+
+class Respond(Protocol):
+    """What follows from a model's findings, inside the checkpoint's transaction."""
+
+    async def __call__(self, connection: AsyncConnection, found: MonitorSnapshot, now: float, /) -> None:
+        """Raise alarms, decide, queue work and alerts.
+
+        Called again with the same findings where the transaction failed.
+        """
+        ...
 
 
 def snapshot_of(monitor: Monitor, stored: Stored, now: float) -> MonitorSnapshot:

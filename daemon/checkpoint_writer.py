@@ -2,19 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
 from daemon import checkpoint
 from daemon.archive import UNNAMED_SECONDS, Archive, Block
-from daemon.checkpoint import Snapshot
-from daemon.stores.engine import Store, StoreAway, first_line, is_full
+from daemon.checkpoint import Respond, Snapshot
+from daemon.stores.engine import Store, first_line, is_full
+from daemon.stores.errors import StoreAway
 from retrain.storage.base import StorageError
-
-if TYPE_CHECKING:
-    from daemon.pipeline import Respond
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +36,7 @@ class CheckpointWriter:
         self,
         store: Store,
         archive: Archive | None,
-        respond: "Respond | None",
+        respond: Respond | None,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[Any]],
         seconds: float,

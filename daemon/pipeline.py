@@ -13,7 +13,7 @@ Where several processes share the work, ``fleet.ingest`` is the part before the 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import stored_state
 from daemon.archive import Archive
-from daemon.checkpoint import Fenced, MonitorSnapshot, Snapshot
+from daemon.checkpoint import Fenced, Respond, Snapshot
 from daemon.checkpoint_writer import CheckpointWriter
 from daemon.events.event import EventLimits
 from daemon.events.reading import BatchReader, Taken
@@ -35,17 +35,6 @@ log = structlog.get_logger(__name__)
 
 LARGE_BATCH: Final = 1 << 17
 """Bytes of events that take longer than a thread takes to start."""
-
-
-class Respond(Protocol):
-    """What follows from a model's findings, inside the checkpoint's transaction."""
-
-    async def __call__(self, connection: AsyncConnection, found: MonitorSnapshot, now: float, /) -> None:
-        """Raise alarms, decide, queue work and alerts.
-
-        Called again with the same findings where the transaction failed.
-        """
-        ...
 
 
 async def aside(work: Callable[[], object], batch: Batch) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pipelines import TOPIC, World, keep, watch
 
 from daemon.archive import Archive
-from daemon.checkpoint import Fenced, Snapshot
+from daemon.checkpoint import Fenced, Respond, Snapshot
 from daemon.fleet.ingest import Ingest
 from daemon.fleet.owners import Owners
 from daemon.fleet.workers import ALL_ROLES, Role, Worker, beat, leave
 from daemon.monitoring.monitor import Monitor
-from daemon.pipeline import Respond
 from daemon.stores.engine import Store, open_store
 from daemon.transports.base import Batch, Record, TopicPartition
 from retrain.storage.folder import FolderStorage

@@ -13,13 +13,13 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.archive import Archive
-from daemon.checkpoint import MonitorSnapshot
+from daemon.checkpoint import MonitorSnapshot, Respond
 from daemon.events.event import EventLimits
 from daemon.monitoring.estimate_stream import EstimateStream
 from daemon.monitoring.findings import LABELS_LATER
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.options import EstimateOptions, MonitorOptions
-from daemon.pipeline import Pipeline, Respond
+from daemon.pipeline import Pipeline
 from daemon.stores import tables
 from daemon.stores.engine import Store, open_store
 from daemon.transports.base import Batch, Record, TopicPartition

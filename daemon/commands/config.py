@@ -49,7 +49,7 @@ def db() -> None:
 @as_json_option
 def upgrade(*, as_json: bool) -> None:
     """Make or migrate the tables of the store. The daemon does this by itself when it starts."""
-    from daemon.stores.engine import StoreAway, StoreError, StoreRefuses
+    from daemon.stores.errors import StoreAway, StoreError, StoreRefuses
     from daemon.stores.migrate import upgrade as migrate
 
     found = settings()

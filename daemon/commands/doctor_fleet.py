@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from daemon.commands.finding import Finding
 from daemon.fleet.view import Fleet, Member, few, view
 from daemon.settings import Settings
-from daemon.stores.engine import StoreAway, StoreError, open_store
+from daemon.stores.engine import open_store
+from daemon.stores.errors import StoreAway, StoreError
 from daemon.web.reads import installed_version
 from daemon.web.words import ago
 

@@ -4,13 +4,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from daemon.events.decoding import Decoding
 from daemon.events.event_rules import EventLimits
 from daemon.events.rows import Rows
 from daemon.transports.base import Batch
 
 if TYPE_CHECKING:
     from daemon.events.arrow_events import ArrowDecoder
-    from daemon.events.reading import Decoding
 
 WORTH_THREADS_BYTES: Final = 1 << 18
 """A smaller batch is decoded sooner the usual way than handed over."""
@@ -42,7 +42,7 @@ class Ahead:
         self._begun: list[tuple[Batch, ArrowDecoder, Future[Decoded | None]]] = []
         self._lock = Lock()  # batches are foreseen in one thread and worked on in another
 
-    def learn(self, decoding: "Decoding", rows: Rows, *, numeric_times: bool) -> None:
+    def learn(self, decoding: Decoding, rows: Rows, *, numeric_times: bool) -> None:
         """See how the events of a model are written, from rows that were decoded the usual way."""
         if self._paused > 0:
             self._paused -= 1
@@ -72,7 +72,7 @@ class Ahead:
         with self._lock:
             self._begun = [*self._begun, begun][-MOST_BEGUN:]
 
-    def decoded(self, decoding: "Decoding | None", batch: Batch) -> Decoded | None:
+    def decoded(self, decoding: Decoding | None, batch: Batch) -> Decoded | None:
         """What was decoded of a batch whose turn it is; None where that has to be done the usual way."""
         with self._lock:
             found = next((one for one in self._begun if one[0] is batch), None)
@@ -87,7 +87,7 @@ class Ahead:
         self._hear(decoded)
         return decoded
 
-    def _is_usable(self, decoder: "ArrowDecoder", decoding: "Decoding | None") -> bool:
+    def _is_usable(self, decoder: "ArrowDecoder", decoding: Decoding | None) -> bool:
         if decoding is None or decoder is not self._decoder:
             return False
         if not _is_settled(decoding) or self._made_for[:2] != (decoding.model, decoding.decoder.schema):
@@ -104,5 +104,5 @@ class Ahead:
             self.forget()
 
 
-def _is_settled(decoding: "Decoding") -> bool:
+def _is_settled(decoding: Decoding) -> bool:
     return decoding.decoder.settled and decoding.until_learned() is None

@@ -3,21 +3,19 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.events.columns import BadFeatures, Known
+from daemon.events.decoding import Decoding
 from daemon.events.documents import documents_of
 from daemon.events.event import Decoded, EventDecoder, Rejected
 from daemon.events.event_fields import EventFields
 from daemon.events.event_rules import Problem, RejectReason
 from daemon.events.rows import Rows, rows_of
 from daemon.transports.base import Batch
-
-if TYPE_CHECKING:
-    from daemon.events.reading import Decoding
 
 AT_ONCE: Final = 1 << 20
 """Bytes of events that are decoded together: what comes of them should stay in a processor's cache."""
@@ -61,7 +59,7 @@ class Intake:
     def __len__(self) -> int:
         return len(self.decoded.fields)
 
-    def rows(self, model: str, decoding: "Decoding") -> Iterator[Rows]:
+    def rows(self, model: str, decoding: Decoding) -> Iterator[Rows]:
         """The rows of a model, as much at once as can be decoded alike; each has to be taken before the next."""
         for fields in _pieces(self.by_model[model], decoding):
             try:
@@ -99,7 +97,7 @@ class Intake:
         return value, lines[value][within] if value in lines else within
 
 
-def _pieces(fields: EventFields, decoding: "Decoding") -> Iterator[EventFields]:
+def _pieces(fields: EventFields, decoding: Decoding) -> Iterator[EventFields]:
     """Cut where a reference is complete: what follows is decoded by it, wherever the log was cut into batches."""
     rest = fields
     while len(rest):
@@ -111,7 +109,7 @@ def _pieces(fields: EventFields, decoding: "Decoding") -> Iterator[EventFields]:
         rest = rest.since(stop)
 
 
-def _reference_complete(fields: EventFields, decoding: "Decoding") -> int | None:
+def _reference_complete(fields: EventFields, decoding: Decoding) -> int | None:
     """The place behind the event with which a reference can be complete at the earliest."""
     missing = decoding.until_learned()
     if missing is None:

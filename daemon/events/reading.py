@@ -12,7 +12,6 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.events.ahead import Ahead
-from daemon.events.columns import FeatureDecoder
 from daemon.events.dead_letters import dead_letter
 from daemon.events.event import EventDecoder, EventLimits, Rejected
 from daemon.events.intake import Intake, chunks
@@ -20,24 +19,6 @@ from daemon.events.rows import Rows
 from daemon.transports.base import Batch
 
 log = structlog.get_logger(__name__)
-
-
-class Decoding(Protocol):
-    """What is known of a model that tells how its events are to be decoded."""
-
-    @property
-    def model(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def decoder(self) -> FeatureDecoder:
-        """How the features of the next rows are to be decoded."""
-        ...
-
-    def until_learned(self) -> tuple[int, int] | None:
-        """How many rows with features, and predictions, make ``decoder`` another one; None for never."""
-        ...
 
 
 class Take(Protocol):

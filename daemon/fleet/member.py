@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.archive import Archive
-from daemon.checkpoint import Fenced, Snapshot
+from daemon.checkpoint import Fenced, Respond, Snapshot
 from daemon.events.event import EventLimits
 from daemon.fleet import leases, workers
 from daemon.fleet.asking import AskOwner
@@ -23,7 +23,6 @@ from daemon.fleet.watermark import heard_until
 from daemon.fleet.workers import BEAT_SECONDS, Role, Worker
 from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
-from daemon.pipeline import Respond
 from daemon.stores.engine import Store
 from daemon.transports.base import Batch, TopicPartition
 

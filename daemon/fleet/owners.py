@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon import stored_state
 from daemon.archive import Archive
-from daemon.checkpoint import Fenced, Snapshot
+from daemon.checkpoint import Fenced, Respond, Snapshot
 from daemon.checkpoint_writer import MOST_HELD, NO_WAITING_MENDS, RETRY_SECONDS, CheckpointWriter
 from daemon.events.rows import Rows
 from daemon.fleet import exchange, leases, workers
@@ -32,7 +32,7 @@ from daemon.fleet.workers import Role
 from daemon.models import Models
 from daemon.monitoring.changes import Change
 from daemon.monitoring.monitor import Monitor
-from daemon.pipeline import Respond, in_thread
+from daemon.pipeline import in_thread
 from daemon.stores import tables
 from daemon.stores.engine import Store
 

@@ -29,7 +29,8 @@ from daemon.lifecycle.triggers import Note
 from daemon.lifecycle.worker import POLL_SECONDS, Worker
 from daemon.logs import get_logger
 from daemon.metrics import RETRAINS, Metrics
-from daemon.stores.engine import Store, StoreAway
+from daemon.stores.engine import Store
+from daemon.stores.errors import StoreAway
 from daemon.stores.tables import decisions
 from retrain.base import Outcome, Reason
 from retrain.result import RESULT_FILE

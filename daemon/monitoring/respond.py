@@ -53,7 +53,7 @@ class Responder:
         self._group_seconds = group_seconds
 
     async def __call__(self, connection: AsyncConnection, found: MonitorSnapshot, now: float) -> None:
-        """See ``daemon.pipeline.Respond``."""
+        """See ``daemon.checkpoint.Respond``."""
         model = found.monitor.model
         for version in found.findings.met:
             await self._triggers.met_version(connection, model, version, now, found.row["rows"])

@@ -9,22 +9,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from daemon.stores.errors import StoreAway, StoreError
+
 DEFAULT_CONNECTIONS: Final = 8
 
 Exclude = Callable[[AsyncConnection, Collection[str] | None], Awaitable[None]]
 """Begins a write transaction by keeping out others: of these models, or with None all others."""
-
-
-class StoreError(RuntimeError):
-    """The store cannot be used as it is."""
-
-
-class StoreAway(ConnectionError):
-    """The store does not answer. Waiting may mend it: what was to be done has to be tried again."""
-
-
-class StoreRefuses(StoreAway):
-    """The store answers, and does not let the daemon in: somebody has to change a setting, or its rights."""
 
 
 class Store:

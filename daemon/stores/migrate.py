@@ -10,7 +10,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from daemon.stores.engine import StoreError, first_line, open_store
+from daemon.stores.engine import first_line, open_store
+from daemon.stores.errors import StoreError
 from daemon.stores.migrations import HEAD
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from daemon.stores.column_types import storable
-from daemon.stores.engine import StoreAway, StoreError, StoreRefuses
+from daemon.stores.errors import StoreAway, StoreError, StoreRefuses
 
 CONNECT_SECONDS: Final = 10.0
 """To open a connection, unless the URL's ``connect_timeout`` says otherwise."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from sqlalchemy.exc import DBAPIError
 
 from daemon import metrics
-from daemon.stores.engine import StoreAway
+from daemon.stores.errors import StoreAway
 from daemon.transports.errors import AppendFailed, Backlog, LogClosed, LogFull, NotAcknowledged, RecordTooLarge
 from daemon.web.context import CONTEXT, Refused
 from daemon.web.page_errors import error_page, wants_page

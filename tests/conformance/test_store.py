@@ -15,7 +15,8 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, selec
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from daemon.stores.engine import Store, StoreError, open_store
+from daemon.stores.engine import Store, open_store
+from daemon.stores.errors import StoreError
 from daemon.stores.migrate import MIGRATIONS, StoreTooNew, current, upgrade
 from daemon.stores.migrations import HEAD
 from daemon.stores.retention import delete_in_parts

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from daemon.archive import ORPHAN_SECONDS
 from daemon.checkpoint import Fenced, MonitorSnapshot
 from daemon.stores import tables
-from daemon.stores.engine import StoreAway
+from daemon.stores.errors import StoreAway
 
 
 async def unbroken(folder: Path, database: Database, log: list[bytes]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from sqlalchemy.dialects import postgresql as dialect
 from sqlalchemy.exc import DBAPIError
 
 from daemon.stores import tables
-from daemon.stores.engine import StoreAway, StoreError, StoreRefuses, open_store
+from daemon.stores.engine import open_store
+from daemon.stores.errors import StoreAway, StoreError, StoreRefuses
 from daemon.stores.migrate import upgrade
 from daemon.transports.base import Batch
 

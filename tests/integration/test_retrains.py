@@ -25,7 +25,7 @@ from daemon.lifecycle.promotion import VersionReason, VersionState
 from daemon.lifecycle.recipe import Recipe
 from daemon.settings import Mode, ModelSettings
 from daemon.stores import tables
-from daemon.stores.engine import StoreAway
+from daemon.stores.errors import StoreAway
 from retrain.deployers.settings import DeployerSettings
 from retrain.job import JOB_FILE, Limits
 from retrain.job import Job as JobFile
