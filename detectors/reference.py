@@ -163,10 +163,13 @@ def _points(bins: tuple[Bins, ...], signals: tuple[str, ...], columns: Columns) 
 
 
 def _temper(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> float:
-    """What a row of one signal is worth: of a number by its rank, of a category by its most frequent values."""
+    """What a row of one signal is worth: of a number by its rank, of a category by its most frequent values.
+
+    A number may resemble its neighbours in its size, or only in how far it is from the middle: calm and restless times.
+    """
     if bins.kind == "number":
-        rank = np.cumsum(counts) - counts / 2
-        scores = [rank[codes], (codes < FIRST_BIN).astype(np.float64)]
+        rank = (np.cumsum(counts) - counts / 2) / counts.sum()
+        scores = [rank[codes], np.abs(rank - 0.5)[codes], (codes < FIRST_BIN).astype(np.float64)]
     else:
         scores = [(codes == b).astype(np.float64) for b in np.argsort(-counts)[:3]]
     return 1 / max(correlation_time(score) for score in scores)

@@ -24,15 +24,20 @@ def normal(mean: float = 0.0, features: int = 1) -> Generate:
 
 def autoregression(coefficient: float) -> Generate:
     """One feature, AR(1), of deviation 1."""
+    return lambda rng, n: {"feature:0": _autoregression(rng, n, coefficient)}
 
-    def generate(rng: np.random.Generator, n: int) -> Values:
-        from scipy.signal import lfilter
 
-        noise = rng.normal(size=n) * np.sqrt(1 - coefficient**2)
-        start = np.array([coefficient * rng.normal()])
-        return {"feature:0": lfilter([1.0], [1.0, -coefficient], noise, zi=start)[0]}
+def restless(coefficient: float) -> Generate:
+    """One feature that is independent of itself but for its spread, the logarithm of which is AR(1) of deviation 1."""
+    return lambda rng, n: {"feature:0": np.exp(_autoregression(rng, n, coefficient)) * rng.normal(size=n)}
 
-    return generate
+
+def _autoregression(rng: np.random.Generator, n: int, coefficient: float) -> NDArray[np.float64]:
+    from scipy.signal import lfilter
+
+    noise = rng.normal(size=n) * np.sqrt(1 - coefficient**2)
+    start = np.array([coefficient * rng.normal()])
+    return np.asarray(lfilter([1.0], [1.0, -coefficient], noise, zi=start)[0])
 
 
 def season(period: int) -> Generate:

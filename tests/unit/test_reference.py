@@ -213,6 +213,17 @@ def test_independent_rows_count_in_full() -> None:
     assert tempers == [1.0] * 50
 
 
+@pytest.mark.parametrize(("coefficient", "least", "most"), [(0.9, 1.5, 12.0), (0.98, 5.0, 60.0)])
+def test_rows_as_restless_as_their_neighbours_count_for_less(coefficient: float, least: float, most: float) -> None:
+    """No value says anything of the next one, but how far it is from the middle does."""
+    measured = []
+    for seed in range(10):
+        values = np.exp(autoregression(coefficient, 2_000, seed)) * np.random.default_rng(100 + seed).normal(size=2_000)
+        assert correlation_time(np.argsort(np.argsort(values)).astype(np.float64)) < 2
+        measured.append(1 / learned(values).temper[0])
+    assert least < np.median(measured) < most
+
+
 def test_a_season_is_a_long_correlation() -> None:
     season = np.sin(np.arange(2_000) * 2 * np.pi / 500)
     assert correlation_time(season + normal()) > 20

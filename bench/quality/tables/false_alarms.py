@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.quality.streams import Generate, autoregression, errors, normal, season, shuffled
+from bench.quality.streams import Generate, autoregression, errors, normal, restless, season, shuffled
 from bench.quality.table import NOT_RUN, Column, Line, NotRun, Row, Run, Size, Table
 from bench.quality.watch import REFERENCE_ROWS, verdicts
 
@@ -20,6 +20,7 @@ STREAMS: dict[str, Generate] = {
     "normal": normal(),
     "AR(1) .5": autoregression(0.5),
     "AR(1) .9": autoregression(0.9),
+    "restless .9": restless(0.9),
     "20 normal features": normal(features=20),
 }
 MORE_STREAMS: dict[str, Generate] = {
@@ -102,7 +103,8 @@ Streams whose law never changes; the reference is learned from the first {REFERE
 the budget: 1 or more keeps what `DRIFTD_EVENTS_PER_FALSE_ALARM` promises ("over" where no run raised anything).
 Within the budget: the share of runs that alarm within so many rows, .63 for one that alarms at random. Within 2,000
 rows: the same of other, shorter runs, and of more of them. A detector that never fires would be perfect here; what it
-misses is in the table above.""",
+misses is in the table above. Restless: values independent of each other but for their spread, the logarithm of which is
+AR(1) of deviation 1: calm and restless times.""",
     goal="at least 1 everywhere; at a budget of 100,000 at most 2 % of the runs within the first 2,000 rows.",
     seeds=f"{SEED} with the number of the run, which nothing was set by",
     columns=(
