@@ -14,14 +14,14 @@ from daemon import parts
 from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Rows
 from daemon.events.tabular import CannotRead, Layout, Table, TableReader, is_table, labels_of
-from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
+from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation, is_change
 from daemon.lifecycle.policy import Action, Facts, Reason, Trigger, decide
 from daemon.monitoring import references
 from daemon.monitoring.estimates import ChunkEstimate, ChunkEstimates
 from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitors import make_monitor, rules_of
 from daemon.monitoring.scores import SERIES_ROWS, RowScores
-from daemon.monitoring.second_looks import Renamed
+from daemon.monitoring.second_looks import Renamed, with_cause
 from daemon.pipeline import Pipeline
 from daemon.settings import Settings
 from daemon.stores import tables
@@ -166,7 +166,7 @@ class Replay:
         for verdict in findings.verdicts:
             self.result.alarms += not verdict.recovered
             self.result.recovered += verdict.recovered
-            self.result.decisions += self._would_train(model, verdict)
+            self.result.decisions += self._would_train(model, with_cause(verdict, findings.renamed))
         for renamed in findings.renamed:
             self.result.decisions += self._would_train.rename(model, renamed)
         self._raised += [(model, verdict) for verdict in findings.verdicts if not verdict.recovered]
@@ -262,6 +262,7 @@ class WouldTrain:
             broken=explanation(verdict.kind, verdict.evidence),
             gap=GAP_FIELD in verdict.evidence,
             broken_since=explains_since(self._broken.of(model), verdict.evidence),
+            changed=is_change(verdict.evidence),
             labels=rules.minimum_labels,
         )
         decision = decide(facts, rules)

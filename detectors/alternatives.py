@@ -149,7 +149,9 @@ def _tilts(
     )
     ratio = np.log(after / before)
     chi2 = ((after - before) ** 2 / before).sum(axis=1)
-    z = np.where(temper == 1.0, ESTIMATION_MARGIN, ESTIMATION_MARGIN_CORRELATED)
+    # of what hardly ever was there the chance that it is estimated wrongly is small beside what the bet wins
+    independent = (temper == 1.0) | np.array([bet.kind is Kind.QUALITY for bet in laid])
+    z = np.where(independent, ESTIMATION_MARGIN, ESTIMATION_MARGIN_CORRELATED)
     margin = z * np.sqrt(chi2 / (reference.counts[s].sum() * temper))
     logs[:, used] = temper[:, None] * (ratio - margin[:, None])
     # in fixed point the sums of counts times tilts are exact, so that they do not depend on how rows were batched;

@@ -51,6 +51,12 @@ SMALLER_ROWS: Final = 150
 SHAPE_SLACK: Final = 0.05
 SHAPE_CRITICAL: Final = 1.63
 """Of that distance, at one chance in a hundred, times the root of 1/n + 1/m."""
+GAIN_NATS: Final = 6.0
+"""And that has to be so improbable by chance (Dvoretzky, Kiefer and Wolfowitz): many units are tried on many features,
+and rows that resemble their neighbours wander off as a whole."""
+FARTHEST: Final = 0.4
+"""And no more than this, however few rows there are: what is divided by a thousand is all at 0, which is .5 from any
+law around it."""
 FEWEST_VALUES: Final = 5
 """A number of fewer different values has no shape."""
 LARGE_FACTOR: Final = 6.0
@@ -211,7 +217,8 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
         if not possible:
             continue
         best, unit = min(possible)
-        if best[0] <= critical + SHAPE_SLACK and best[0] <= apart - SHAPE_GAIN:
+        gain = 2 * len(part) * temper * (apart - best[0]) ** 2
+        if gain >= GAIN_NATS and best[0] <= min(critical + SHAPE_SLACK, FARTHEST, apart - SHAPE_GAIN):
             figures = {
                 "factor": unit.factor,
                 "offset": unit.offset,
@@ -219,7 +226,7 @@ def _unit_of(reference: Reference, s: int, values: NDArray[np.float64], codes: N
                 "distance": round(apart, 4),
                 "distance_undone": round(best[0], 4),
             }
-            sure = 1 - float(np.exp(-2 * len(part) * (apart - best[0]) ** 2))
+            sure = 1 - float(np.exp(-gain))
             share = float(which.mean())
             return Broken(Breakage.UNIT_CHANGE, reference.signals[s], share, usual, min(0.99, sure), which, figures)
     return None

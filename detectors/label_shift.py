@@ -81,7 +81,8 @@ def _mixed(
     # what share of each group has which label, tempered where it has few rows
     given = (given + 2 * before) / (given.sum(axis=2, keepdims=True) + 2)
     temper = reference.temper[which]
-    noise = 1 / (np.maximum(now.sum(axis=1), 1.0) * temper) + 1 / (len(found) * temper)
+    # as large as where each signal moved by itself (see ``moves.py``): what is compared has to be weighed alike
+    noise = 1 / (np.maximum(now.sum(axis=1), 1.0) * temper) + 1 / (reference.rows * temper)
     costs = []
     for one in candidates:
         mixed = law * (given @ (one / before))

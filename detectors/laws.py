@@ -93,7 +93,10 @@ def bets(reference: Reference, s: int, law: NDArray[np.float64]) -> Iterator[Bet
     for b in range(FIRST_BIN):
         # a class that was never seen before is no broken label: the world has it now
         kind = Kind.DRIFT if b == NEW and reference.signals[s] == "label" else Kind.QUALITY
-        yield from (Bet(kind, _odds(law, b, factor, least)) for factor, least in BROKEN)
+        # numbers that resemble their neighbours leave their range together; what is missing or invalid has a memory of
+        # its own
+        value = None if b == NEW else b
+        yield from (Bet(kind, _odds(law, b, factor, least), value=value) for factor, least in BROKEN)
 
 
 def _error(values: int, law: NDArray[np.float64]) -> Iterator[Bet]:

@@ -176,9 +176,9 @@ def _temper(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> 
 
 
 def _bin_temper(codes: NDArray[np.int16], bins: Bins, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What a row in each bin is worth, for bins that are a single value."""
+    """What a row in each bin is worth, for bins that are a single value, and for those of what is broken."""
     temper = np.ones(len(counts))
-    if bins.kind == "category" or (isinstance(bins, NumberBins) and bins.exact):
-        for b in np.flatnonzero(counts):
-            temper[b] = 1 / correlation_time((codes == b).astype(np.float64))
+    single = bins.kind == "category" or (isinstance(bins, NumberBins) and bins.exact)
+    for b in np.flatnonzero(counts if single else counts[:FIRST_BIN]):
+        temper[b] = 1 / correlation_time((codes == b).astype(np.float64))
     return temper

@@ -26,6 +26,9 @@ __all__ = ["CAUSE", "Cause", "Examination", "Known", "Named", "Raised", "triage"
 
 CAUSE: Final = "cause"
 """Of an alarm's evidence: its cause, as ``Named.to_evidence`` writes it."""
+FEATURE: Final = "feature:"
+ANSWERS: Final = frozenset({"label", "prediction"})
+"""What errors are made of."""
 CONFIDENT: Final = 0.7
 """A cause with less confidence than this is not named."""
 MOST_CONFIDENT: Final = 0.99
@@ -113,6 +116,11 @@ class Examination:
         own = next((one for one in broken if one.signal == raised.signal), None)
         if own is not None and _explains(own, raised.kind):
             return _of_broken(own)
+        if not _follows(raised):
+            broken = [one for one in broken if one.signal.startswith(FEATURE)]  # what is asked follows from no answer
+        answer = next((one for one in broken if one.signal in ANSWERS), None)
+        if answer is not None and raised.signal == "error" and not _exceeds(raised, answer.share):
+            return _of_broken(answer)
         whole, complete = self._whole
         if not complete:
             return _of_broken(broken[0]) if _follows(raised) else _beside(broken[0])
@@ -120,7 +128,7 @@ class Examination:
         if broken and not _beyond(raised, broken, whole, weighed, moved):
             return _of_broken(broken[0])
         if raised.kind is Kind.QUALITY:
-            return _of_quality(raised, weighed, self._ranking, doubted)
+            return _of_quality(raised, self._moved_numbers, weighed, self._ranking, doubted)
         named = self._return or _most_likely(raised, weighed, self._ranking)
         return replace(named, ranking=self._ranking)
 
@@ -137,6 +145,15 @@ class Examination:
     @cached_property
     def _weighed(self) -> tuple[Weighed, Moves | None]:
         return _weigh(self._whole[0])
+
+    @cached_property
+    def _moved_numbers(self) -> set[str]:
+        """A category has no tail: what was never seen of it does not belong to what has moved."""
+        if self._known.features is None:
+            return set()
+        reference = self._known.features[0]
+        kinds = dict(zip(reference.signals, reference.kinds, strict=True))
+        return {signal for signal in self._weighed[0].moved if kinds.get(signal, "number") == "number"}
 
     @cached_property
     def _ranking(self) -> tuple[tuple[str, float], ...]:
@@ -188,16 +205,18 @@ def _doubted(found: list[Broken], known: Known) -> set[str]:
     units and many features. What breaks one feature takes no other along, but for those that break alike. So it is
     named only where no more features have moved for other reasons; or where the two laws hardly have a value in common,
     in all rows. And what the model answers is no further away than what it is asked: a score is not broken by being out
-    of range.
+    of range, nor by being always the same where features have moved.
     """
     doubted = {one.signal for one in found if one.signal == "score" and one.kind is Breakage.OUT_OF_RANGE}
     if known.features is None:
         return doubted
     doubted |= out_of_range_by_shift(*known.features) - {one.signal for one in found}
     doubtful = [one for one in found if _is_doubtful(one)]
-    if not doubtful:
+    stuck = {one.signal for one in found if one.signal == "score" and one.kind is Breakage.STOPPED_FEED}
+    if not doubtful and not stuck:
         return doubted
     moved = moves(*known.features)
+    doubted |= stuck if moved.moved.any() else set()
     broken = {one.signal for one in found}
     others = sum(signal not in broken for signal, so in zip(moved.signals, moved.moved, strict=True) if so)
     alike = Counter(map(_reason, doubtful))
@@ -225,7 +244,7 @@ def _explains(own: Broken, kind: Kind) -> bool:
 
 def _follows(raised: Raised) -> bool:
     """Whether what was raised follows from the features: no feature follows from another one."""
-    return not raised.signal.startswith("feature:")
+    return not raised.signal.startswith(FEATURE)
 
 
 def _beside(broken: Broken) -> Named:
@@ -273,23 +292,30 @@ def _other(since: RecentRows, rows: NDArray[np.int64], looked_at: RecentRows) ->
     return since.where(np.isin(since.rows, looked_at.rows) & ~np.isin(since.rows, rows))
 
 
+def _exceeds(raised: Raised, share: float) -> bool:
+    """Whether an error rate rose by more than broken rows of this share can make it."""
+    return raised.rise is not None and raised.rise > SLACK * share
+
+
 def _beyond(raised: Raised, broken: list[Broken], whole: Known, weighed: Weighed, moved: Moves | None) -> bool:
     """Whether what was raised holds in the rows that are not broken as well."""
-    if raised.signal.startswith("feature:") and moved is not None:
+    if raised.signal.startswith(FEATURE) and moved is not None:
         return raised.signal in weighed.moved
     if raised.signal == "error":
         if weighed.labels >= FEWEST_LABELS:
             return weighed.concept > weighed.covariate
-        return raised.rise is not None and raised.rise > SLACK * sum(one.share for one in broken)
+        return _exceeds(raised, sum(one.share for one in broken))
     if raised.signal == "label":
         return True
     stream = whole.prediction if raised.signal in ("prediction", "score") else None
     return stream is not None and bool(moves(*stream).moved.any())
 
 
-def _of_quality(raised: Raised, weighed: Weighed, ranking: tuple[tuple[str, float], ...], doubted: set[str]) -> Named:
+def _of_quality(
+    raised: Raised, moved: set[str], weighed: Weighed, ranking: tuple[tuple[str, float], ...], doubted: set[str]
+) -> Named:
     """Special values that are no breakage by themselves: the tail of a law that moved, or too few rows to tell."""
-    if raised.signal in doubted or raised.signal in weighed.moved:
+    if raised.signal in doubted or raised.signal in moved:
         named = replace(_most_likely(raised, weighed, ranking), ranking=ranking)
         if named.cause is Cause.UNKNOWN and raised.signal in doubted:
             text = f"{_name(raised.signal)} has left the range of the reference, as it does where the inputs have moved"
@@ -334,10 +360,10 @@ def _said(cause: Cause, weighed: Weighed, ranking: tuple[tuple[str, float], ...]
     figures = weighed.figures
     if cause is Cause.COVARIATE_SHIFT:
         listed = [_name(signal) for signal, _ in ranking if signal in weighed.moved] or [*map(_name, weighed.moved)]
-        first = ", ".join(listed[:MOST_NAMED]) or "what goes into the model"
+        first = f" ({', '.join(listed[:MOST_NAMED])})" if listed else ", none of them by itself"
         if weighed.labels < FEWEST_LABELS:
-            return f"the inputs have moved ({first}); whether the answers to them have, only labels can tell"
-        return f"the inputs have moved ({first}) and the errors are those to be expected of them"
+            return f"the inputs have moved{first}; whether the answers to them have, only labels can tell"
+        return f"the inputs have moved{first} and the errors are those to be expected of them"
     if cause is Cause.LABEL_SHIFT:
         return "some answers have become more frequent, and what goes with each is as it was"
     text = "the same inputs have other answers now"
@@ -362,4 +388,4 @@ def _ranking(known: Known, moved: Moves | None) -> tuple[tuple[str, float], ...]
 
 
 def _name(signal: str) -> str:
-    return signal.removeprefix("feature:")
+    return signal.removeprefix(FEATURE)

@@ -90,7 +90,7 @@ class Alarm:
         name, within = spoken(self.signal), place(self.signal)
         said = {
             Kind.CONCEPT: self._what_of_errors(),
-            Kind.QUALITY: f"broken data: {name}",
+            Kind.QUALITY: f"broken data: {name}" if self.is_broken_data else f"{name} has values as never before",
             Kind.VOLUME: "labels have stopped" if self.signal == "labels" else "events have stopped",
             Kind.PERFORMANCE: f"{self.evidence.get('metric', 'performance')} fell short",
             Kind.ANOMALY: "strange events",
@@ -152,6 +152,11 @@ class Alarm:
     def why(self) -> str:
         """The cause in words; empty where none is named."""
         return f"{self.cause}: {self.evidence[CAUSE]['text']}" if self.cause else ""
+
+    @property
+    def is_broken_data(self) -> bool:
+        """Whether it says so by its kind, and its cause does not say otherwise."""
+        return self.kind is Kind.QUALITY and self.cause in ("", _CAUSES[Cause.DATA_BROKEN])
 
     @property
     def explains(self) -> tuple[str | None, ...]:

@@ -18,7 +18,7 @@ def explanation(alarm: Alarm, alarms: Iterable[Alarm]) -> Alarm | None:
     """
     if alarm.kind is not Kind.DRIFT:
         return None
-    broken = {other.signal: other for other in alarms if other.kind is Kind.QUALITY and other.is_open}
+    broken = {other.signal: other for other in alarms if other.is_broken_data and other.is_open}
     if alarm.signal != FEATURES:
         return broken.get(alarm.signal)
     guilty = [(share, signal) for signal, share in alarm.ranking if signal in broken]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_ROWS = 5_000
+TYPED_ROWS = 1_000
+MOSTLY_NUMBERS = 0.95
+"""A column of a CSV file is one of numbers where so large a share of its first values are."""
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq")
 
 
@@ -95,7 +98,7 @@ class TableReader:
     def read(self, path: Path) -> Iterator[Table]:
         """The pieces of one file. Raises CannotRead, naming file and reason."""
         try:
-            for frame, rows in _frames(path, self.chunk_rows):
+            for frame, rows in _frames(path, self.chunk_rows, self.layout):
                 self.file_rows = rows
                 self.found = complete(self.layout, map(str, frame.columns))
                 yield table_of(frame, self.found, self.rows)
@@ -113,7 +116,7 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def _frames(path: Path, chunk_rows: int) -> Iterator[tuple["pd.DataFrame", int]]:
+def _frames(path: Path, chunk_rows: int, layout: Layout) -> Iterator[tuple["pd.DataFrame", int]]:
     """Pieces of a file, each with the number of rows of all of it."""
     import pandas as pd
 
@@ -126,8 +129,27 @@ def _frames(path: Path, chunk_rows: int) -> Iterator[tuple["pd.DataFrame", int]]
         return
     # types are those of the whole file, so that a column does not change its type from piece to piece
     frame = pd.read_csv(path, low_memory=False)
+    layout = complete(layout, map(str, frame.columns))
+    for name in set(map(str, frame.columns)) - set(layout.named()):
+        frame[name] = _number_if_it_began_as_one(frame[name])
     for start in range(0, len(frame), chunk_rows):
         yield frame.iloc[start : start + chunk_rows], len(frame)
+
+
+def _number_if_it_began_as_one(series: "pd.Series") -> "pd.Series":
+    """A column of text whose first values are numbers, as a stream has them: what is none of the rest is invalid."""
+    import pandas as pd
+
+    if not pd.api.types.is_object_dtype(series) and not pd.api.types.is_string_dtype(series):
+        return series
+    present = series.notna()
+    first = series[present].head(TYPED_ROWS)
+    if not len(first) or pd.to_numeric(first, errors="coerce").notna().mean() < MOSTLY_NUMBERS:
+        return series
+    if not all(isinstance(one, str) for one in first):
+        return series  # right and wrong
+    numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
+    return numbers.where(numbers.notna() | ~present, np.inf)
 
 
 def table_of(frame: "pd.DataFrame", layout: Layout, first: int = 0) -> Table:
@@ -167,7 +189,7 @@ def labels_of(path: Path, layout: Layout) -> tuple[dict[str, Any] | None, list[A
     """
     import pandas as pd
 
-    frame = pd.concat([piece for piece, _ in _frames(path, CHUNK_ROWS)], ignore_index=True)
+    frame = pd.concat([piece for piece, _ in _frames(path, CHUNK_ROWS, layout)], ignore_index=True)
     others = [str(name) for name in frame.columns if str(name) != layout.id]
     name = layout.label if layout.label in others else others[0] if len(others) == 1 else None
     if name is None:

@@ -65,6 +65,11 @@ def explanation(kind: Kind, evidence: Mapping[str, Any]) -> str | None:
     return str(cause["text"]) if cause["name"] == Cause.DATA_BROKEN else None
 
 
+def is_change(evidence: Mapping[str, Any]) -> bool:
+    """Whether an alarm's cause is that the world has changed, which the rows that are whole tell by themselves."""
+    return evidence.get(CAUSE, {}).get("name") in (Cause.CONCEPT_DRIFT, Cause.RETURN)
+
+
 def breaks(kind: Kind, signal: str, evidence: Mapping[str, Any]) -> bool:
     """Whether it is this alarm's own signal that is broken."""
     if kind not in _SOURCES or explanation(kind, evidence) is None:

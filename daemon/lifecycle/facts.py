@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from daemon.lifecycle import jobs, versions
-from daemon.lifecycle.broken import BrokenData, breaks, explains_since, explanation, rise
+from daemon.lifecycle.broken import BrokenData, breaks, explains_since, explanation, is_change, rise
 from daemon.lifecycle.policy import ERRORS, Facts, Trigger
 from daemon.monitoring.findings import LABELS_LATER
 from daemon.monitoring.gaps import GAP_FIELD
@@ -51,6 +51,7 @@ async def gather(connection: AsyncConnection, model: str, asked: Asked, now: flo
         deploying=await versions.under_way(connection, model) is not None,
         held=row is not None and row["held"] is not None,
         broken_since=explains_since(broken, None if asked.alarm is None else asked.alarm["evidence"]),
+        changed=asked.alarm is not None and is_change(asked.alarm["evidence"]),
         broken_unseen=unseen,
         delivered=delivered,
         rose=None if asked.alarm is None else rise(asked.alarm["evidence"]),
@@ -90,6 +91,11 @@ async def open_change(connection: AsyncConnection, model: str) -> int | None:
     began = func.min(func.coalesce(alarms.c.change_row, alarms.c.row))
     standing = (alarms.c.model == model) & (alarms.c.state == "open") & alarms.c.kind.in_(ERRORS)
     return (await connection.execute(select(began).where(standing))).scalar()
+
+
+def is_broken(alarm: RowMapping) -> bool:
+    """Whether broken data is why an alarm was raised."""
+    return explanation(Kind(alarm["kind"]), alarm["evidence"]) is not None
 
 
 def change_row(alarm: RowMapping) -> int:

@@ -5,8 +5,9 @@ Pure: facts and rules go in, a decision comes out. Nothing here reads a clock or
 What the rules are there for, the stronger first:
 
 - Broken data never trains. An alarm whose cause is broken data starts nothing, whatever its kind. One that was raised
-  while the data was broken is explained by that and starts nothing, then or later; one that was there before waits
-  until the data is whole again. A few broken rows explain no more errors than there are such rows (see ``broken``).
+  while the data was broken is explained by that and starts nothing, then or later, unless the rows that are whole tell
+  that the world has changed; that one, and one that was there before, wait until the data is whole again. A few broken
+  rows explain no more errors than there are such rows (see ``broken``).
 - A gap between segments trains nothing by itself: what closes one is other data or another objective, and no more rows.
   A version that opens one while it is on probation is taken back, as one that errs more is.
 - One retrain at a time, and none while a version is being deployed.
@@ -121,6 +122,8 @@ class Facts:
     held: bool = False
     broken_since: int | None = None
     """First row of broken data whose alarm is open and that may explain what was raised; None: there is none."""
+    changed: bool = False
+    """But the alarm's cause is that the world has changed: the rows that are whole tell so."""
     broken_unseen: bool = False
     """And nobody has acknowledged one of these alarms."""
     delivered: int | None = None
@@ -206,7 +209,8 @@ def _only_told(facts: Facts, rules: Rules, *, disappoints: bool) -> Decision | N
     if facts.gap and not disappoints:
         text = "more labels of all segments need not close a gap between them: driftd retrain trains all the same"
         return Decision(Action.ALERT_ONLY, Reason.KIND_DOES_NOT_TRAIN, {"kind": facts.kind, "text": text})
-    if facts.broken_since is not None and facts.alarm_row is not None and facts.broken_since <= facts.alarm_row:
+    since = None if facts.changed else facts.broken_since
+    if since is not None and facts.alarm_row is not None and since <= facts.alarm_row:
         text = f"the data has been broken since row {facts.broken_since}, which explains the alarm"
         return Decision(Action.ALERT_ONLY, Reason.DATA_BROKEN, {"broken_since": facts.broken_since, "text": text})
     if rules.mode is Mode.OBSERVE:

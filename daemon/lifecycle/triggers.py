@@ -119,6 +119,7 @@ class Triggers:
                 held.explained.append(waiting)
             elif answer.job is not None:
                 break
+        held.waiting.sort(key=lambda one: one.alarm)
         await patience.save(connection, model, held, before)
         await settle(connection, model)
 
@@ -177,7 +178,7 @@ class Triggers:
     ) -> Answer | None:
         rules = self._rules(model)
         row = await facts.alarm_row(connection, plan.alarm)
-        over = row is None or row["closed_reason"] == RECOVERED
+        over = row is None or row["closed_reason"] == RECOVERED or facts.is_broken(row)
         if over or plan.done >= rules.refits:
             held.plan = None
             return None

@@ -60,15 +60,21 @@ class Responder:
         for version in found.findings.served:
             await self._triggers.serves(connection, model, version, now, found.row["rows"])
         await self._learned(connection, found)
-        await self.judge(connection, model, found.row["version"], found.findings.verdicts, now)
-        await self._rename(connection, model, found.findings.renamed, now)
-        if found.findings.counts:
+        findings = found.findings
+        await self.judge(connection, model, found.row["version"], findings.verdicts, now, findings.renamed)
+        if findings.counts:
             await self._triggers.reconsider(connection, model, now)
 
     async def judge(
-        self, connection: AsyncConnection, model: str, version: str | None, verdicts: Sequence[Verdict], now: float
+        self,
+        connection: AsyncConnection,
+        model: str,
+        version: str | None,
+        verdicts: Sequence[Verdict],
+        now: float,
+        renamed: Sequence[Renamed] = (),
     ) -> None:
-        """Raise what was found, close what is over, and have decided what follows."""
+        """Raise what was found, close what is over, and have decided what follows from all that is known by now."""
         raised = []
         for verdict in verdicts:
             if verdict.recovered:
@@ -83,37 +89,35 @@ class Responder:
                 )
             elif (alarm := await _raise(connection, model, version, verdict, now)) is not None:
                 raised.append(alarm)
+        changed = await _give_causes(connection, model, renamed)
         if raised:
             # all of them first: broken data explains what else was found in the same rows
             await incidents.raise_alarms(connection, model, raised, now, group_seconds=self._group_seconds(model))
-            for alarm in raised:
+            standing = await connection.execute(
+                select(alarms.c.id).where(alarms.c.id.in_(raised), alarms.c.state == OPEN).order_by(alarms.c.id)
+            )
+            for alarm in standing.scalars().all():
                 await self._triggers.alarm(connection, model, alarm, now)
+        if changed:
+            await self._triggers.renamed(connection, model, now)
+            await self._say_causes(connection, model, [one for one in changed if one[1].id not in raised], now)
         if any(verdict.recovered for verdict in verdicts):
             await incidents.close_if_over(connection, model, now)
             await settle(connection, model)
 
-    async def _rename(self, connection: AsyncConnection, model: str, renamed: Sequence[Renamed], now: float) -> None:
-        """Store the other causes of open alarms, say so, and have decided again what follows."""
-        before: dict[int, Alarm] = {}
-        after: dict[int, Alarm] = {}
-        for one in renamed:
-            changed = await _give_cause(connection, model, one)
-            if changed is not None:
-                number = changed[0].id
-                before.setdefault(number, changed[0])
-                after[number] = changed[1]
-        if not after:
-            return
-        await self._triggers.renamed(connection, model, now)
-        # of one signal there may be two alarms
+    async def _say_causes(
+        self, connection: AsyncConnection, model: str, changed: Sequence[tuple[Alarm, Alarm]], now: float
+    ) -> None:
+        """Say that alarms, which have been said, have another cause: once, of one signal there may be two."""
         said = {
-            (spoken(alarm.signal), alarm.why, before[number].cause): None
-            for number, alarm in after.items()
-            if alarm.why != before[number].why
+            (spoken(after.signal), after.why, before.cause): None
+            for before, after in changed
+            if after.is_open and after.cause != before.cause
         }
         if said:
             fields = [{"signal": signal, "cause": cause, "before": was} for signal, cause, was in said]
             await incidents.note(connection, model, NoteKind.CAUSE, {"alarms": fields}, now)
+            await incidents.reconsider(connection, now, model)
 
     async def _learned(self, connection: AsyncConnection, found: MonitorSnapshot) -> None:
         """The model has a reference as soon as one of its streams has."""
@@ -155,16 +159,23 @@ async def _raise(
     return int(stored.scalar_one())
 
 
-async def _give_cause(connection: AsyncConnection, model: str, renamed: Renamed) -> tuple[Alarm, Alarm] | None:
-    """Store an open alarm's other cause. Answers the alarm before and after; None where there is no such alarm."""
-    which = (alarms.c.model == model) & (alarms.c.state == OPEN) & (alarms.c.row == renamed.raised_row)
-    which &= (alarms.c.kind == renamed.kind) & (alarms.c.signal == renamed.signal)
-    row = (await connection.execute(select(alarms).where(which))).mappings().first()
-    if row is None:
-        return None
-    evidence = row["evidence"] | {CAUSE: renamed.cause}
-    await connection.execute(update(alarms).where(alarms.c.id == row["id"]).values(evidence=evidence))
-    return Alarm.from_row(dict(row)), Alarm.from_row({**row, "evidence": evidence})
+async def _give_causes(
+    connection: AsyncConnection, model: str, renamed: Sequence[Renamed]
+) -> list[tuple[Alarm, Alarm]]:
+    """Store the other causes of alarms, be they over by now or not. Answers each before and after all of them."""
+    before: dict[int, Alarm] = {}
+    after: dict[int, Alarm] = {}
+    for one in renamed:
+        which = (alarms.c.model == model) & (alarms.c.row == one.raised_row)
+        which &= (alarms.c.kind == one.kind) & (alarms.c.signal == one.signal)
+        row = (await connection.execute(select(alarms).where(which).order_by(alarms.c.id.desc()))).mappings().first()
+        if row is None:
+            continue
+        evidence = row["evidence"] | {CAUSE: one.cause}
+        await connection.execute(update(alarms).where(alarms.c.id == row["id"]).values(evidence=evidence))
+        before.setdefault(row["id"], Alarm.from_row(dict(row)))
+        after[row["id"]] = Alarm.from_row({**row, "evidence": evidence})
+    return [(before[number], alarm) for number, alarm in after.items()]
 
 
 async def close(

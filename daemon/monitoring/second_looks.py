@@ -13,7 +13,7 @@ from detectors.base import Kind, Verdict
 from detectors.triage import CAUSE, Cause, Named, Raised
 
 AGES: Final = (20, 40, 80, 160, 320, 640)
-"""So many rows after a change its causes are looked at again."""
+"""So many rows after an alarm its cause is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,13 @@ class Renamed:
         return replace(verdict, evidence=verdict.evidence | {CAUSE: self.cause})
 
 
+def with_cause(verdict: Verdict, renamed: Iterable[Renamed]) -> Verdict:
+    """An alarm with the last of its causes, of which those in ``renamed`` are known by now."""
+    for one in renamed:
+        verdict = one.renamed(verdict)
+    return verdict
+
+
 @dataclass(slots=True)
 class _Open:
     """An open alarm, the row of its next look, and what it is taken for: name, breakage and signal of its cause."""
@@ -55,7 +62,7 @@ class _Open:
 
     def next_after(self, row: int) -> int | None:
         """The row of the first look behind ``row``, if there is one."""
-        return next((due for due in (self.change_row + age for age in AGES) if due > row), None)
+        return next((due for due in (self.raised_row + age for age in AGES) if due > row), None)
 
 
 Look = Callable[[Raised, int, int], Named]
@@ -76,6 +83,7 @@ class SecondLooks:
             key = verdict.kind, verdict.signal
             if verdict.recovered:
                 self._open.pop(key, None)
+                self._settle(verdict.signal)
             elif key not in self._open and CAUSE in verdict.evidence:
                 taken_for = _about(verdict.evidence[CAUSE])
                 one = _Open(verdict.row, verdict.change_row, rise(verdict.evidence), taken_for, None)
@@ -100,10 +108,16 @@ class SecondLooks:
                 renamed.append(Renamed(kind, signal, one.raised_row, one.change_row, row, cause))
         return renamed
 
+    def _settle(self, signal: str) -> None:
+        """A signal is whole again: what was put down to its broken rows stays so, as they become few beside others."""
+        for one in self._open.values():
+            if one.is_broken and one.taken_for[-1] == signal:
+                one.next_row = None
+
     def _look_at_broken(self, row: int) -> None:
         """What seemed broken is not: all that was put down to broken data is to be looked at as well."""
         for one in self._open.values():
-            if one.is_broken and one.looked_row < row:
+            if one.is_broken and one.next_row is not None and one.looked_row < row:
                 one.next_row = row
 
     def _due(self, before: int) -> list[tuple[int, Kind, str]]:

@@ -12,12 +12,13 @@ from daemon.checkpoint import MonitorSnapshot
 from daemon.events.rows import Labels, Predictions
 from daemon.events.rows import Rows as Events
 from daemon.events.tabular import Table
-from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation
+from daemon.lifecycle.broken import OpenBreakage, explains_since, explanation, is_change
 from daemon.lifecycle.policy import Action, Facts, Reason, Trigger, decide, refits_due
 from daemon.lifecycle.policy import Rules as DecisionRules
 from daemon.monitoring import references
 from daemon.monitoring.gaps import GAP_FIELD
 from daemon.monitoring.monitors import make_monitor, rules_of
+from daemon.monitoring.second_looks import with_cause
 from daemon.pipeline import Pipeline
 from daemon.settings import ModelSettings
 from daemon.stores import tables
@@ -173,6 +174,7 @@ class Ours:
             broken=explanation(alarm.kind, alarm.evidence),
             gap=GAP_FIELD in alarm.evidence,
             broken_since=explains_since(self._broken.of(MODEL), alarm.evidence),
+            changed=is_change(alarm.evidence),
             last_finished=self._trained[-1] if self._trained else None,
             recent=tuple(self._trained),
             labels=labels,
@@ -197,7 +199,7 @@ class Ours:
 
     async def _respond(self, _connection: AsyncConnection, found: MonitorSnapshot, _now: float) -> None:
         for verdict in found.findings.verdicts:
-            self._hear(verdict)
+            self._hear(with_cause(verdict, found.findings.renamed))
         for renamed in found.findings.renamed:
             self._broken.rename(MODEL, renamed.kind, renamed.signal, renamed.change_row, renamed.cause)
             # what broken data has explained is asked about again
