@@ -212,3 +212,24 @@ def test_estimates_of_anything_but_tables_are_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == os.EX_USAGE
     assert "CSV" in result.stderr
+
+
+def test_a_number_that_becomes_text_is_of_the_wrong_type_in_a_table_too(tmp_path: Path) -> None:
+    values = random.Random(5)
+    lines = [f"{values.gauss(0, 1):.3f},{values.gauss(0, 1):.3f}" for _ in range(3_000)]
+    lines += [f"{'n/k' if row % 2 else '1,5'!r},{values.gauss(0, 1):.3f}".replace("'", '"') for row in range(500)]
+    lines[700] = f"?,{values.gauss(0, 1):.3f}"  # and one in the reference
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    *alarms, _ = replayed(str(tmp_path / "rows.csv"), "--reference-rows", "2000")
+    (alarm,) = [one for one in alarms if one["signal"] == "feature:a"]
+    assert alarm["kind"] == "quality"
+    assert 3_000 <= int(str(alarm["row"])) < 3_020
+    cause = alarm["evidence"]["cause"]  # type: ignore[index]
+    assert cause["breakage"] == "wrong_type"
+
+
+def test_a_category_of_digits_and_letters_stays_one(tmp_path: Path) -> None:
+    values = random.Random(5)
+    lines = [f"{values.choice(['1', '2', '2B', '3', '3A'])},{values.gauss(0, 1):.3f}" for _ in range(4_000)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    assert replayed(str(tmp_path / "rows.csv"), "--reference-rows", "2000")[:-1] == []

@@ -273,3 +273,41 @@ async def test_an_alarm_that_is_not_there_is_a_mistake(desk: Desk) -> None:
     async with desk.loop.store.begin() as connection:
         with pytest.raises(LookupError, match="no alarm 99"):
             await desk.triggers.alarm(connection, "loans", 99, NOW)
+
+
+async def test_a_change_told_by_whole_rows_waits_until_the_data_is_mended_and_then_trains(desk: Desk) -> None:
+    await desk.labels(9_000)
+    quality = await desk.alarm("quality", change_row=520, row=530)
+    error = await desk.alarm("concept", change_row=525, row=560, since=2_000)
+    await desk.renamed(error, "concept_drift")
+    assert (await desk.decided())[-1] == ("wait", "data_broken")
+    await desk.labels(9_001)
+    assert await desk.queued() is None
+    await desk.close(quality)
+    await desk.labels(9_002)
+    job = await desk.queued()
+    assert job is not None
+    assert job.alarm == error
+
+
+async def test_no_refit_for_what_turns_out_to_be_broken_data(desk: Desk) -> None:
+    await desk.labels(9_000)
+    alarm = await desk.alarm(since=600)
+    await desk.ended()
+    await desk.renamed(alarm, "data_broken")
+    await desk.labels(20_000)
+    assert await desk.queued() is None
+
+
+async def test_what_is_asked_about_again_does_not_wait_behind_newer_alarms(desk: Desk) -> None:
+    await desk.labels(1_000)
+    quality = await desk.alarm("quality", change_row=520, row=530, rose=0.2)
+    await desk.renamed(quality, "data_broken")
+    old = await desk.alarm("concept", change_row=525, row=560, since=100)
+    await desk.renamed(quality, "covariate_shift")
+    await desk.labels(1_300)
+    await desk.alarm("performance", change_row=900, row=950, since=20)
+    await desk.labels(1_450)
+    job = await desk.queued()
+    assert job is not None
+    assert job.alarm == old

@@ -138,6 +138,15 @@ def test_of_two_sentences_about_the_same_broken_signal_the_one_that_has_seen_mor
     assert "divided by 60" not in text
 
 
+def test_values_as_never_before_that_have_another_cause_are_not_called_broken() -> None:
+    shift = {"cause": {"name": "covariate_shift", "text": "the inputs have moved (income)", "confidence": 0.9}}
+    alarm = replace(NULLS, evidence={"bin": "new", "current": 0.2} | shift)
+    message = compose(incident(alarm, INCOME))
+    assert "broken data" not in plain(message)
+    assert "income has values as never before" in plain(message)
+    assert explanation(INCOME, [alarm, INCOME]) is None
+
+
 def test_what_somebody_silenced_is_counted_and_not_named_first() -> None:
     brief = incident(CONCEPT, INCOME, silences=(Silence(1, "loans", "error", TWO_PM + 3600, "ann", ""),))
     message = compose(brief)

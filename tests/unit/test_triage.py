@@ -331,3 +331,51 @@ def test_the_last_rows_are_kept_however_they_came() -> None:
     parts = RecentRows.from_dict(parts.to_dict())
     assert parts.rows.tolist() == whole.rows.tolist() == list(range(650, 900))
     assert (parts.points == whole.points).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_turned_at_random_are_no_label_shift(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    rows = after(1_500, seed=seed)
+    outcome = rows[Stream.OUTCOME]
+    turned = rng.random(1_500) < 0.15
+    labels = np.where(turned, 1 - (outcome["label"] == "1"), outcome["label"] == "1").astype(bool)
+    wrong = np.where(turned, 1 - outcome["error"], outcome["error"])
+    rows[Stream.OUTCOME] = {"label": classes(labels), "error": wrong}
+    assert triage(ERROR, known(rows)).cause is not Cause.LABEL_SHIFT
+
+
+def test_a_score_that_is_always_the_same_where_the_inputs_have_moved_is_not_broken() -> None:
+    rows = after(400, moved=2.5)
+    rows[Stream.PREDICTION]["score"][:] = 1.0
+    assert triage(Raised(Kind.DRIFT, "score"), known(rows)).cause is not Cause.DATA_BROKEN
+    rows = after(400)
+    rows[Stream.PREDICTION]["score"][:] = 0.5
+    named = triage(Raised(Kind.DRIFT, "score"), known(rows))
+    assert (named.cause, named.breakage) == (Cause.DATA_BROKEN, Breakage.STOPPED_FEED)
+    assert triage(INCOME, known(rows)).cause is not Cause.DATA_BROKEN, "what is asked follows from no answer"
+
+
+def test_errors_follow_from_labels_in_another_unit() -> None:
+    rng = np.random.default_rng(0)
+
+    def regression(n: int, factor: float) -> dict[Stream, Values]:
+        x = rng.normal(size=n)
+        labels = factor * (20 + 5 * x + rng.normal(size=n))
+        said = 20 + 5 * x
+        return {
+            Stream.FEATURES: {"feature:x": x},
+            Stream.PREDICTION: {"prediction": said},
+            Stream.OUTCOME: {"label": labels, "error": np.abs(labels - said)},
+        }
+
+    learned = {stream: Reference.learn(rows_of(stream, values)) for stream, values in regression(ROWS, 1.0).items()}
+    named = triage(Raised(Kind.CONCEPT, "error"), known(regression(200, 100.0), learned))
+    assert (named.cause, named.signal) == (Cause.DATA_BROKEN, "label")
+
+
+def test_a_few_values_of_a_category_never_seen_before_are_broken_data() -> None:
+    rows = after(2_000)
+    rows[Stream.FEATURES]["feature:state"][::80] = "q"
+    named = triage(Raised(Kind.QUALITY, "feature:state"), known(rows))
+    assert named.cause is Cause.DATA_BROKEN
