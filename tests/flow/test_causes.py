@@ -141,6 +141,37 @@ async def test_what_ten_rows_take_for_another_unit_does_not_hold_up_a_retrain_fo
         assert decided == [("retrain", "error_rose")], "what is known by now counts"
 
 
+def stuck() -> list[bytes]:
+    """A count that is mostly 0 is always 9 from a row on, which ten rows do not tell; the errors tell at once."""
+    rng, lines = Random(4), []
+    for number in range(1_600):
+        moved = number >= CHANGE
+        count = 0 if rng.random() < 0.62 else rng.randrange(1, 10)
+        features = {"logins": 9 if moved else count, "a": rng.gauss(0, 1), "b": rng.gauss(0, 1)}
+        event = prediction(number, rng) | {"features": features}
+        lines.append(line(**event))
+        missed = rng.random() < (0.6 if moved else 0.05)
+        lines.append(line(**label(number, event["prediction"] ^ missed)))
+    return lines
+
+
+@pytest.mark.parametrize("size", [100, 1_200])
+async def test_what_later_rows_call_broken_data_does_not_train_whatever_comes_in_one_checkpoint(
+    tmp_path: Path, database: Database, size: int
+) -> None:
+    world = World.made(tmp_path, database, options=MonitorOptions(reference_rows=600))
+    await responded(world, stuck(), [2 * CHANGE, *[size] * (1_200 // size)], at_once=True)
+    alarms = {one["id"]: one for one in await world.rows(tables.alarms) if one["detector"] == "e_detector"}
+    jobs = await world.rows(tables.jobs)
+    await world.close()
+    (error,) = [one for one in alarms.values() if one["signal"] == "error"]
+    assert error["row"] < CHANGE + 20
+    assert error["evidence"][CAUSE]["name"] == "data_broken"
+    assert error["evidence"][CAUSE]["signal"] == "feature:logins"
+    assert error["evidence"][CAUSE]["instead_of"] == "concept_drift"
+    assert [job for job in jobs if job["alarm"] in alarms] == []
+
+
 async def test_a_changed_concept_trains(tmp_path: Path, database: Database) -> None:
     world = World.made(tmp_path, database, options=MonitorOptions(reference_rows=600))
     await responded(world, log(as_before), [500] * 8)
