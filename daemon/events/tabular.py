@@ -116,8 +116,8 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
-def _frames(path: Path, chunk_rows: int, layout: Layout) -> Iterator[tuple["pd.DataFrame", int]]:
-    """Pieces of a file, each with the number of rows of all of it."""
+def _frames(path: Path, chunk_rows: int, layout: Layout | None = None) -> Iterator[tuple["pd.DataFrame", int]]:
+    """Pieces of a file, each with the number of rows of all of it; ``layout`` tells features from all else."""
     import pandas as pd
 
     if path.suffix.lower() in (".parquet", ".pq"):
@@ -129,9 +129,10 @@ def _frames(path: Path, chunk_rows: int, layout: Layout) -> Iterator[tuple["pd.D
         return
     # types are those of the whole file, so that a column does not change its type from piece to piece
     frame = pd.read_csv(path, low_memory=False)
-    layout = complete(layout, map(str, frame.columns))
-    for name in set(map(str, frame.columns)) - set(layout.named()):
-        frame[name] = _number_if_it_began_as_one(frame[name])
+    if layout is not None:
+        names = [str(name) for name in frame.columns]
+        for name in set(names) - set(complete(layout, names).named()):
+            frame[name] = _number_if_it_began_as_one(frame[name])
     for start in range(0, len(frame), chunk_rows):
         yield frame.iloc[start : start + chunk_rows], len(frame)
 
@@ -189,7 +190,7 @@ def labels_of(path: Path, layout: Layout) -> tuple[dict[str, Any] | None, list[A
     """
     import pandas as pd
 
-    frame = pd.concat([piece for piece, _ in _frames(path, CHUNK_ROWS, layout)], ignore_index=True)
+    frame = pd.concat([piece for piece, _ in _frames(path, CHUNK_ROWS)], ignore_index=True)
     others = [str(name) for name in frame.columns if str(name) != layout.id]
     name = layout.label if layout.label in others else others[0] if len(others) == 1 else None
     if name is None:

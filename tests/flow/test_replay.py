@@ -228,6 +228,20 @@ def test_a_number_that_becomes_text_is_of_the_wrong_type_in_a_table_too(tmp_path
     assert cause["breakage"] == "wrong_type"
 
 
+def test_labels_may_be_in_a_file_of_their_own_whatever_else_is_named(tmp_path: Path) -> None:
+    values = random.Random(3)
+    rows, labels = ["id,amount,said"], ["id,answer"]
+    for row in range(4_000):
+        said = values.randrange(2)
+        rows.append(f"r{row},{values.gauss(0, 1):.3f},{said}")
+        labels.append(f"r{row},{said ^ (values.random() < (0.4 if row >= 3_000 else 0.05))}")
+    (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "labels.csv").write_text("\n".join(labels) + "\n")
+    named = ("--id", "id", "--prediction", "said", "--labels", str(tmp_path / "labels.csv"))
+    *alarms, _ = replayed(str(tmp_path / "rows.csv"), *named, "--reference-rows", "2000")
+    assert [(one["signal"], int(str(one["row"])) >= 3_000) for one in alarms] == [("error", True)]
+
+
 def test_a_category_of_digits_and_letters_stays_one(tmp_path: Path) -> None:
     values = random.Random(5)
     lines = [f"{values.choice(['1', '2', '2B', '3', '3A'])},{values.gauss(0, 1):.3f}" for _ in range(4_000)]
