@@ -100,7 +100,7 @@ class SecondLooks:
             one.next_row, one.looked_row = one.next_after(row), row
             named = look(Raised(kind, signal, one.rise), one.change_row, row)
             cause = named.to_evidence()
-            if named.cause is not Cause.UNKNOWN and _about(cause) != one.taken_for:
+            if _is_found(named) and _about(cause) != one.taken_for:
                 cause |= {"row": row, "instead_of": one.taken_for[0]}
                 was_broken, one.taken_for = one.is_broken, _about(cause)
                 if was_broken and not one.is_broken:
@@ -110,6 +110,8 @@ class SecondLooks:
 
     def _settle(self, signal: str) -> None:
         """A signal is whole again: what was put down to its broken rows stays so, as they become few beside others."""
+        if any(one.is_broken for (_, mine), one in self._open.items() if mine == signal):
+            return  # another alarm says that it is not
         for one in self._open.values():
             if one.is_broken and one.taken_for[-1] == signal:
                 one.next_row = None
@@ -145,6 +147,11 @@ class SecondLooks:
         for kind, signal, raised_row, change_row, rose, taken_for, next_row in state:
             looks._open[Kind(kind), signal] = _Open(raised_row, change_row, rose, tuple(taken_for), next_row)
         return looks
+
+
+def _is_found(named: Named) -> bool:
+    """Whether rows tell a cause: that something is broken, nobody knows how, is no better than what was told before."""
+    return named.cause is not Cause.UNKNOWN and (named.cause is not Cause.DATA_BROKEN or named.breakage is not None)
 
 
 def _about(cause: dict[str, Any]) -> tuple[str | None, ...]:

@@ -85,6 +85,20 @@ def test_what_was_put_down_to_broken_rows_stays_so_once_they_are_whole() -> None
     assert {signal for signal, _ in truth.asked} == {AGE}
 
 
+def test_a_signal_is_whole_only_once_no_alarm_of_its_own_says_otherwise() -> None:
+    truth = Truth(Cause.COVARIATE_SHIFT)
+    broken = Named(Cause.DATA_BROKEN, 0.9, "is out of range", Breakage.OUT_OF_RANGE, INCOME).to_evidence()
+    drift = replace(raised(1_009), evidence={CAUSE: broken})
+    quality = replace(drift, kind=Kind.QUALITY)
+    over = replace(quality, row=1_015, recovered=True, evidence={})
+    assert [one.kind for one in SecondLooks().take([drift, quality, over], 5_000, truth.look)] == [Kind.DRIFT]
+
+
+def test_that_something_is_broken_and_nobody_knows_how_is_no_news() -> None:
+    alarm = raised(1_009, cause=Cause.CONCEPT_DRIFT)
+    assert not SecondLooks().take([alarm], 5_000, Truth(Cause.DATA_BROKEN).look)
+
+
 def test_what_is_over_and_what_was_raised_of_another_reference_is_not_looked_at() -> None:
     truth, looks = Truth(Cause.COVARIATE_SHIFT), SecondLooks()
     looks.take([raised(1_009), raised(1_015, recovered=True)], 10_000, truth.look)
