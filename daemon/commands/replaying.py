@@ -154,6 +154,9 @@ def _print(alarm: dict[str, Any], *, as_json: bool) -> None:
             f" since row {alarm['change_row']:,}: {evidence.get('effect_name')} {evidence.get('effect')}"
             f"{f' ({moved})' if moved else ''}"
         )
+        cause = evidence.get("cause", {"name": "unknown"})
+        if cause["name"] != "unknown":
+            click.echo(f"{'':15}{cause['name'].replace('_', ' ')}: {cause['text']}")
 
 
 def _conclude(result: Any, *, as_json: bool) -> None:
@@ -166,6 +169,8 @@ def _conclude(result: Any, *, as_json: bool) -> None:
             f"{result.rows:,} rows in {result.seconds:.1f} s ({speed:,.0f} a second): {result.alarms} alarms,"
             f" {result.recovered} of them over, {result.decisions} retrains would have been asked for"
         )
+    if not result.rows:
+        _warn("there are no rows in what was replayed")
     for model, missing in result.missing.items():
         _warn(f"nothing of {model} was watched: its reference lacks {missing:,} rows (--reference-rows, --reference)")
 

@@ -247,3 +247,16 @@ def test_a_category_of_digits_and_letters_stays_one(tmp_path: Path) -> None:
     lines = [f"{values.choice(['1', '2', '2B', '3', '3A'])},{values.gauss(0, 1):.3f}" for _ in range(4_000)]
     (tmp_path / "rows.csv").write_text("\n".join(["a,b", *lines]) + "\n")
     assert replayed(str(tmp_path / "rows.csv"), "--reference-rows", "2000")[:-1] == []
+
+
+def test_people_are_told_the_cause_and_that_there_was_nothing_to_replay(tmp_path: Path) -> None:
+    values = random.Random(5)
+    lines = [
+        f"{values.gauss(50, 9) * (100 if row >= 3_000 else 1):.2f},{values.gauss(0, 1):.3f}" for row in range(3_500)
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b", *lines]) + "\n")
+    (tmp_path / "none.csv").write_text("a,b\n")
+    told = CliRunner().invoke(main, ["replay", str(tmp_path / "rows.csv"), "--reference-rows", "2000"])
+    assert "data broken: a is in another unit: the values fit the reference again when divided by 100" in told.stdout
+    nothing = CliRunner().invoke(main, ["replay", str(tmp_path / "none.csv")])
+    assert "warning: there are no rows in what was replayed" in nothing.stderr
