@@ -8,7 +8,7 @@ from typing import Any, Final
 from daemon.alerts.figures import count, figure, is_number, percent
 from daemon.monitoring.gaps import GAP_FIELD
 from detectors.base import Kind, Severity
-from detectors.triage import CAUSE, Cause
+from detectors.cause import CAUSE, Cause
 
 FEATURE: Final = "feature:"
 FEATURES: Final = "features"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from detectors.base import Kind, Verdict
-from detectors.triage import CAUSE, Cause
+from detectors.cause import CAUSE, Cause
 
 ERROR_RATE: Final = "error_rate"
 """The effect of an alarm on an error that is right or wrong: by how much the rate rose."""

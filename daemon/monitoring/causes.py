@@ -10,12 +10,13 @@ from daemon.lifecycle.broken import rise
 from daemon.monitoring.segments import DETECTOR as SEGMENTS
 from daemon.monitoring.window import Window
 from detectors.base import Verdict
+from detectors.cause import CAUSE, Named, Raised
 from detectors.columns import Stream
 from detectors.known import Known
 from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
 from detectors.regimes import Regime
-from detectors.triage import CAUSE, Examination, Named, Raised
+from detectors.triage import Examination
 
 STREAMS: Final = (Stream.FEATURES, Stream.PREDICTION, Stream.OUTCOME)
 """In the order in which ``Known`` has them."""

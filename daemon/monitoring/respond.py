@@ -15,8 +15,8 @@ from daemon.lifecycle.triggers import RECOVERED
 from daemon.monitoring.second_looks import Renamed
 from daemon.stores.tables import alarms, models
 from detectors.base import Verdict
+from detectors.cause import CAUSE
 from detectors.columns import Stream
-from detectors.triage import CAUSE
 
 OPEN, CLOSED = "open", "closed"
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from daemon.events.columns import CATEGORY, NUMBER, Column, kind_of
 from detectors.base import Kind, Severity, Verdict
+from detectors.cause import CAUSE, new_feature
 from detectors.columns import Columns
 from detectors.reference import Reference
-from detectors.triage import CAUSE, new_feature
 
 FEATURE_PREFIX: Final = "feature:"
 SCHEMA_DETECTOR: Final = "schema"

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from daemon.lifecycle.broken import rise
 from detectors.base import Kind, Verdict
-from detectors.triage import CAUSE, Cause, Named, Raised
+from detectors.cause import CAUSE, Cause, Named, Raised
 
 AGES: Final = (20, 40, 80, 160, 320, 640)
 """So many rows after an alarm its cause is looked at again."""

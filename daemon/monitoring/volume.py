@@ -12,7 +12,7 @@ from daemon.settings.tunables import VolumeSettings
 from daemon.stores.tables import states
 from daemon.stores.upsert import upsert
 from detectors.base import Kind, Severity, Verdict
-from detectors.triage import CAUSE, stopped_feed
+from detectors.cause import CAUSE, stopped_feed
 
 TRAFFIC, LABELS = "traffic", "labels"
 PART = "volume"

@@ -22,7 +22,7 @@ from daemon.lifecycle.triggers import Triggers
 from daemon.monitoring.options import MonitorOptions
 from daemon.monitoring.respond import Responder
 from daemon.stores import tables
-from detectors.triage import CAUSE, Cause
+from detectors.cause import CAUSE, Cause
 
 CHANGE = 1_000
 Change = Callable[[dict[str, Any]], None]

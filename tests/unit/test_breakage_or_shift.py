@@ -7,11 +7,12 @@ from seeded_rows import rows_of
 
 from detectors.base import Kind
 from detectors.breakage import find_broken
+from detectors.cause import Cause, Raised
 from detectors.columns import Stream
 from detectors.known import Known
 from detectors.recent_rows import RecentRows
 from detectors.reference import Reference
-from detectors.triage import Cause, Raised, triage
+from detectors.triage import triage
 
 ROWS = 2_000
 WIDE = 1.5

@@ -10,7 +10,7 @@ from daemon.monitoring.second_looks import Renamed
 from daemon.replay import WouldTrain
 from daemon.settings import load
 from detectors.base import Kind, Severity, Verdict
-from detectors.triage import CAUSE
+from detectors.cause import CAUSE
 
 INCOME = "feature:income"
 

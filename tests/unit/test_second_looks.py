@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from daemon.monitoring.second_looks import AGES, Renamed, SecondLooks
 from detectors.base import Kind, Severity, Verdict
 from detectors.breakage import Breakage
-from detectors.triage import CAUSE, Cause, Named, Raised
+from detectors.cause import CAUSE, Cause, Named, Raised
 
 CHANGE = 1_000
 INCOME, AGE = "feature:income", "feature:age"

@@ -13,12 +13,13 @@ from seeded_rows import rows_of, text
 
 from detectors.base import Kind
 from detectors.breakage import Breakage, find_broken
+from detectors.cause import Cause, Named, Raised
 from detectors.columns import INVALID, Stream
 from detectors.known import Known
 from detectors.recent_rows import RecentRows, most_rows
 from detectors.reference import Reference
 from detectors.regimes import Regime
-from detectors.triage import Cause, Named, Raised, triage
+from detectors.triage import triage
 
 ROWS = 2_000
 ERROR = Raised(Kind.CONCEPT, "error", 0.2)

@@ -10,7 +10,7 @@ from bench.quality.triage import runs
 from bench.quality.triage.feed import Run as Told
 from bench.quality.triage.real import REAL
 from bench.quality.triage.scenarios import SCENARIOS, Scenario
-from detectors.triage import Cause
+from detectors.cause import Cause
 
 NAMED = {
     Cause.DATA_BROKEN: "broken",

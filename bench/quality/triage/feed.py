@@ -13,7 +13,7 @@ from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.second_looks import Renamed
 from daemon.replay import WouldTrain
 from detectors.base import Verdict
-from detectors.triage import CAUSE, Cause
+from detectors.cause import CAUSE, Cause
 
 BATCH = 500
 

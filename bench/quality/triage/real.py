@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.quality.triage.scenarios import SCENARIOS, Scenario, as_is, label_shift, numbers
 from bench.quality.triage.world import Batch, Table
-from detectors.triage import Cause
+from detectors.cause import Cause
 
 CATEGORIES: Final = ("SEX", "EDUCATION", "MARRIAGE")
 POSITIVE: Final = ("LIMIT_BAL", "AGE")

@@ -18,7 +18,7 @@ from daemon.monitoring.monitors import make_monitor
 from daemon.monitoring.tasks import Task
 from daemon.replay import WouldTrain
 from daemon.settings import load
-from detectors.triage import Cause
+from detectors.cause import Cause
 
 SEED: Final = 60_313
 REFERENCE_ROWS, CALM_ROWS, CHANGED_ROWS = 2_000, 1_000, 4_000

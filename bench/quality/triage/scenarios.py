@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.quality.triage.world import Batch
-from detectors.triage import Cause
+from detectors.cause import Cause
 
 
 @dataclass
